@@ -1,0 +1,204 @@
+"""Outbound calls: channels that show the fleet credential and pass the trace on; retries within deadline and budget."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Self, TypeVar
+
+import grpc
+from opentelemetry.trace import SpanKind
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
+
+from penstock_shared import semconv
+from penstock_shared.credentials import FleetCredential
+from penstock_shared.deadlines import Deadline
+from penstock_shared.server import DEFAULT_MAX_MESSAGE_BYTES
+from penstock_shared.tracing import TRACEPARENT_KEY, Tracer, current_trace
+
+T = TypeVar("T")
+Metadata = Sequence[tuple[str, str | bytes]]
+_RETRYABLE = (grpc.StatusCode.UNAVAILABLE,)
+
+
+def open_channel(
+    address: str,
+    *,
+    credential: FleetCredential | None,
+    tracer: Tracer,
+    max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
+) -> grpc.aio.Channel:
+    """A channel to an inner service.
+
+    Unary calls are recorded as client spans under `current_trace`; streams carry credential and trace but get no
+    span. Nothing stands between the caller and the messages of a stream.
+
+    Args:
+        address: host:port.
+        credential: shown on every call; None: nothing is shown.
+        tracer: records the unary calls.
+        max_message_bytes: bound for messages in both directions.
+    """
+    channel = grpc.aio.insecure_channel(
+        address,
+        options=[
+            ("grpc.max_receive_message_length", max_message_bytes),
+            ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.initial_reconnect_backoff_ms", 50),
+            ("grpc.min_reconnect_backoff_ms", 50),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ],
+    )
+    return _FleetChannel(channel, () if credential is None else credential.metadata(), tracer, address)
+
+
+class _FleetChannel(grpc.aio.Channel):
+    """Adds metadata to every call of a channel.
+
+    A client interceptor would do the same and also proxy every message of a stream.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, metadata: Metadata, tracer: Tracer, address: str) -> None:
+        self._channel = channel
+        self._metadata = tuple(metadata)
+        self._tracer = tracer
+        self._address = address
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._traced(method, self._channel.unary_unary(method, *args, **kwargs))
+
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._announced(self._channel.unary_stream(method, *args, **kwargs))
+
+    def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._announced(self._channel.stream_unary(method, *args, **kwargs))
+
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        return self._announced(self._channel.stream_stream(method, *args, **kwargs))
+
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._channel.get_state(try_to_connect)
+
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._channel.channel_ready()
+
+    async def close(self, grace: float | None = None) -> None:
+        await self._channel.close(grace)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exc_info: object) -> None:
+        await self.close()
+
+    def _announced(self, call: Callable[..., Any]) -> Callable[..., Any]:
+        """Calls with credential and trace added."""
+
+        def announced(*args: Any, metadata: Metadata = (), **kwargs: Any) -> Any:
+            trace = current_trace.get()
+            passed_on = () if trace is None else ((TRACEPARENT_KEY, trace.traceparent()),)
+            return call(*args, metadata=(*self._metadata, *passed_on, *metadata), **kwargs)
+
+        return announced
+
+    def _traced(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same for a unary call, recorded as a client span where a trace is under way."""
+        name = method.lstrip("/")
+
+        async def traced(*args: Any, metadata: Metadata = (), **kwargs: Any) -> Any:
+            parent = current_trace.get()
+            if parent is None:
+                return await call(*args, metadata=(*self._metadata, *metadata), **kwargs)
+            trace, start_ns, code = self._tracer.begin(parent), time.time_ns(), grpc.StatusCode.OK
+            shown = (*self._metadata, (TRACEPARENT_KEY, trace.traceparent()), *metadata)
+            try:
+                return await call(*args, metadata=shown, **kwargs)
+            except grpc.aio.AioRpcError as error:
+                code = error.code()
+                raise
+            except BaseException:
+                code = grpc.StatusCode.CANCELLED
+                raise
+            finally:
+                attributes = {
+                    semconv.RPC_SYSTEM: semconv.GRPC,
+                    semconv.RPC_METHOD: name,
+                    semconv.RPC_STATUS_CODE: code.name,
+                    semconv.SERVER_ADDRESS: self._address,
+                }
+                self._tracer.record(
+                    name,
+                    trace,
+                    parent=parent,
+                    start_ns=start_ns,
+                    end_ns=time.time_ns(),
+                    kind=SpanKind.CLIENT,
+                    attributes=attributes,
+                    error=None if code is grpc.StatusCode.OK else code.name,
+                )
+
+        return traced
+
+
+class RetryBudget:
+    """Bounds retries to a share of the calls, so that an outage is not multiplied.
+
+    Each call earns `ratio` of a retry, up to `maximum` saved ones. (Twitter Finagle's retry budget.)
+    """
+
+    def __init__(self, ratio: float = 0.2, maximum: float = 10.0) -> None:
+        self._ratio = ratio
+        self._maximum = maximum
+        self._saved = maximum
+
+    def __repr__(self) -> str:
+        return f"RetryBudget(saved={self._saved:.1f}/{self._maximum:.0f})"
+
+    def earn(self) -> None:
+        """Counts a first attempt."""
+        self._saved = min(self._maximum, self._saved + self._ratio)
+
+    def spend(self) -> bool:
+        """Takes one retry; False where none is left."""
+        if self._saved < 1:
+            return False
+        self._saved -= 1
+        return True
+
+
+async def call_with_retries(
+    call: Callable[[float], Awaitable[T]],
+    *,
+    deadline: Deadline,
+    budget: RetryBudget,
+    codes: Sequence[grpc.StatusCode] = _RETRYABLE,
+    max_attempts: int = 3,
+) -> T:
+    """Calls until it succeeds, fails for good, or attempts, deadline or budget run out; then the last error is raised.
+
+    Args:
+        call: makes one attempt within the timeout (seconds) that it is given.
+        deadline: of all attempts together.
+        budget: shared by all callers of one service.
+        codes: statuses worth another attempt.
+        max_attempts: including the first.
+    """
+    budget.earn()
+
+    def is_worth_retrying(error: BaseException) -> bool:
+        return isinstance(error, grpc.aio.AioRpcError) and error.code() in codes
+
+    def must_stop(state: RetryCallState) -> bool:
+        return state.attempt_number >= max_attempts or deadline.has_passed or not budget.spend()
+
+    async def attempt() -> T:
+        return await call(deadline.timeout_s())
+
+    retrying = AsyncRetrying(
+        retry=retry_if_exception(is_worth_retrying),
+        stop=must_stop,
+        wait=wait_random_exponential(multiplier=0.02, max=1.0),
+        reraise=True,
+    )
+    return await retrying(attempt)
