@@ -11,7 +11,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from penstock_shared import semconv
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.deadlines import Deadline
-from penstock_shared.server import DEFAULT_MAX_MESSAGE_BYTES
+from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
 from penstock_shared.tracing import TRACEPARENT_KEY, Tracer, current_trace
 
 T = TypeVar("T")

@@ -15,10 +15,10 @@ from opentelemetry.trace import SpanKind
 from penstock_shared import semconv
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, to_rich_status
+from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
 from penstock_shared.logs import get_logger
 from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
-DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 _HEALTH_PREFIX = "/grpc.health.v1.Health/"
 _UNTRACED_PREFIXES = (_HEALTH_PREFIX, "/grpc.reflection.")
 _UNTRACED_METHODS = frozenset(
@@ -150,9 +150,9 @@ class _CallGuard(grpc.aio.ServerInterceptor):
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or method.startswith(_HEALTH_PREFIX):
