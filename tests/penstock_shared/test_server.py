@@ -191,7 +191,7 @@ async def test_a_watcher_reconnects_and_keeps_the_newest_directory() -> None:
 
 async def test_a_call_is_one_trace_from_client_to_server() -> None:
     """The server's span hangs under the client's, which hangs under the caller's."""
-    async with span_collector() as collector:
+    with span_collector() as collector:
         settings = ServiceSettings(otlp_endpoint=collector.endpoint)
         server_tracer, client_tracer = make_tracer("server", settings), make_tracer("client", settings)
         async with _serving(tracer=server_tracer) as (_, _, address):
@@ -200,9 +200,9 @@ async def test_a_call_is_one_trace_from_client_to_server() -> None:
             stub = fleet_pb2_grpc.FleetServiceStub(open_channel(address, credential=None, tracer=client_tracer))
             await stub.Drain(fleet_pb2.DrainRequest(replica_id="x"))
             current_trace.reset(token)
-            await collector.wait_for(lambda spans: len(spans) == 2)
+            collected = await asyncio.to_thread(collector.wait_for, lambda spans: len(spans) == 2)
         for tracer in (server_tracer, client_tracer):
             await asyncio.to_thread(tracer.shutdown)
-    spans = dict(collector.spans)
-    assert spans["server"].parent_span_id == spans["client"].span_id
-    assert int.from_bytes(spans["client"].parent_span_id) == root.span_id
+    spans = {span.service: span for span in collected}
+    assert spans["server"].parent_id == spans["client"].span_id
+    assert int(spans["client"].parent_id, 16) == root.span_id
