@@ -1,0 +1,1 @@
+"""Model workers: the fleet, its replicas, and the engine that runs in each."""

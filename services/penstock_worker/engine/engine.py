@@ -1,0 +1,226 @@
+"""The engine: owns the sequences of one replica and advances them step by step.
+
+Not thread-safe: one thread owns an engine. `step()` reads schedule, run, sample, apply.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from penstock_shared.errors import InternalError, PenstockError
+from penstock_shared.logs import get_logger
+
+from penstock_worker.engine.model_runner import StepLogits
+from penstock_worker.engine.plan import StepPlan
+from penstock_worker.engine.sampler import SampledToken, Sampler
+from penstock_worker.engine.scheduler import Scheduler
+from penstock_worker.engine.sequence import FinishReason, Sequence, SequenceOutput, SequenceRequest
+from penstock_worker.engine.validation import EngineLimits, validate_request
+
+_log = get_logger(__name__)
+
+
+class StepRunner(Protocol):
+    """What the engine needs of a model runner."""
+
+    def run(self, plan: StepPlan) -> StepLogits:
+        """Computes the plan's chunks into the KV cache and returns the logits of those that need them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step did.
+
+    Attributes:
+        step: number of the step, from 1.
+        duration_s: wall time of the step.
+        outputs: at most one per sequence; a sequence still in its prefill has none.
+        num_sequences: sequences that the step computed tokens of.
+    """
+
+    step: int
+    duration_s: float
+    outputs: list[SequenceOutput]
+    num_sequences: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """Counters of an engine. `step`, `num_preemptions` and `num_generated_tokens` only grow."""
+
+    step: int
+    num_running: int
+    num_waiting: int
+    num_blocks: int
+    num_free_blocks: int
+    num_preemptions: int
+    num_generated_tokens: int
+
+
+class Engine:
+    """Generates tokens for many sequences at once.
+
+    Args:
+        scheduler: decides what each step computes.
+        runner: computes it.
+        sampler: chooses the tokens.
+        limits: what a sequence may ask for; consistent with the scheduler's and the runner's.
+        vocab_size: token ids are below it.
+        eos_token_ids: tokens that end every sequence that does not ignore them.
+        clock_ns: stamps the times of sequences and steps.
+    """
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        runner: StepRunner,
+        sampler: Sampler,
+        limits: EngineLimits,
+        vocab_size: int,
+        eos_token_ids: frozenset[int],
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._scheduler = scheduler
+        self._runner = runner
+        self._sampler = sampler
+        self._limits = limits
+        self._vocab_size = vocab_size
+        self._eos_token_ids = eos_token_ids
+        self._clock_ns = clock_ns
+        self._sequences: dict[int, Sequence] = {}
+        self._ended_at_add: dict[int, SequenceOutput] = {}
+        self._num_added = 0
+        self._num_steps = 0
+        self._num_generated_tokens = 0
+
+    @property
+    def limits(self) -> EngineLimits:
+        """What the engine is sized for."""
+        return self._limits
+
+    @property
+    def has_work(self) -> bool:
+        """Whether `step()` has something to do."""
+        return bool(self._sequences or self._ended_at_add)
+
+    def validate(self, request: SequenceRequest) -> None:
+        """Refuses what can never run here.
+
+        Raises:
+            InvalidArgumentError: names the field, what it held and what is allowed.
+        """
+        validate_request(request, self._limits, self._vocab_size)
+
+    def add(self, request: SequenceRequest) -> None:
+        """Takes a validated request. Its first tokens come out of one of the next steps."""
+        if request.key in self._sequences or request.key in self._ended_at_add:
+            raise ValueError(f"key {request.key} is in use")
+        sequence = self._new_sequence(request)
+        if sequence.is_full:  # resumed after its last token: only its end is still owed
+            end = sequence.ended(FinishReason.LENGTH)
+            self._ended_at_add[request.key] = SequenceOutput(request.key, [], [], end)
+            return
+        self._sequences[request.key] = sequence
+        self._scheduler.add(sequence)
+
+    def cancel(self, key: int) -> bool:
+        """Removes a sequence and frees its blocks; it has no further output. False where it is not here (any more)."""
+        if self._ended_at_add.pop(key, None) is not None:
+            return True
+        sequence = self._sequences.pop(key, None)
+        if sequence is None:
+            return False
+        self._scheduler.remove(sequence)
+        return True
+
+    def step(self) -> StepResult:
+        """Advances the sequences that fit into one step.
+
+        An exception of the model ends all running sequences with ERROR; the engine goes on.
+        """
+        started_ns = self._clock_ns()
+        self._num_steps += 1
+        outputs = list(self._ended_at_add.values())
+        self._ended_at_add.clear()
+        plan = self._scheduler.schedule(started_ns)
+        if plan.chunks:
+            outputs += self._run(plan)
+        duration_s = (self._clock_ns() - started_ns) / 1e9
+        return StepResult(self._num_steps, duration_s, outputs, len(plan.chunks))
+
+    def stats(self) -> EngineStats:
+        """The counters now."""
+        return EngineStats(
+            step=self._num_steps,
+            num_running=self._scheduler.num_running,
+            num_waiting=self._scheduler.num_waiting,
+            num_blocks=self._limits.num_blocks,
+            num_free_blocks=self._scheduler.num_free_blocks,
+            num_preemptions=self._scheduler.num_preemptions,
+            num_generated_tokens=self._num_generated_tokens,
+        )
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError where the books of scheduler and block pool do not agree. For tests and idle times."""
+        self._scheduler.check_invariants()
+        if self._scheduler.num_running + self._scheduler.num_waiting != len(self._sequences):
+            raise AssertionError("the scheduler and the engine hold different sequences")
+
+    def _new_sequence(self, request: SequenceRequest) -> Sequence:
+        sampling = request.sampling
+        eos_token_ids = frozenset() if sampling.ignore_eos else self._eos_token_ids
+        max_total_tokens = len(request.prompt_token_ids) + sampling.max_tokens
+        self._num_added += 1
+        return Sequence(
+            request=request,
+            arrival=self._num_added,
+            ending_token_ids=sampling.stop_token_ids | eos_token_ids,
+            max_total_tokens=min(max_total_tokens, self._limits.context_length),
+            queued_ns=self._clock_ns(),
+        )
+
+    def _run(self, plan: StepPlan) -> list[SequenceOutput]:
+        try:
+            logits = self._runner.run(plan)
+            sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.needs_logits]
+            sampled = self._sampler.sample(logits.values, sampling)
+        except Exception:  # noqa: BLE001 the boundary: whatever the model raises, the engine goes on
+            _log.exception("engine step failed", num_sequences=len(plan.chunks))
+            return [self._failed(sequence) for sequence in self._scheduler.running]
+        now_ns = self._clock_ns()
+        return [self._apply(*pair, now_ns) for pair in zip(sampling, sampled, strict=True)]
+
+    def _apply(self, sequence: Sequence, sampled: SampledToken | PenstockError, now_ns: int) -> SequenceOutput:
+        if isinstance(sampled, PenstockError):
+            return self._end(sequence, FinishReason.ERROR, error=sampled)
+        if sampled.token_id in sequence.ending_token_ids:
+            return self._end(sequence, FinishReason.STOP, stop_token_id=sampled.token_id)
+        return self._extend(sequence, sampled, now_ns)
+
+    def _extend(self, sequence: Sequence, sampled: SampledToken, now_ns: int) -> SequenceOutput:
+        sequence.token_ids.append(sampled.token_id)
+        sequence.first_token_ns = sequence.first_token_ns or now_ns
+        self._num_generated_tokens += 1
+        logprobs = [] if sampled.logprobs is None else [sampled.logprobs]
+        end = self._end(sequence, FinishReason.LENGTH).end if sequence.is_full else None
+        return SequenceOutput(sequence.key, [sampled.token_id], logprobs, end)
+
+    def _failed(self, sequence: Sequence) -> SequenceOutput:
+        error = InternalError("the engine step failed")
+        return self._end(sequence, FinishReason.ERROR, error=error)
+
+    def _end(
+        self,
+        sequence: Sequence,
+        reason: FinishReason,
+        *,
+        stop_token_id: int | None = None,
+        error: PenstockError | None = None,
+    ) -> SequenceOutput:
+        del self._sequences[sequence.key]
+        self._scheduler.remove(sequence)
+        end = sequence.ended(reason, stop_token_id=stop_token_id, error=error)
+        return SequenceOutput(sequence.key, [], [], end)

@@ -1,0 +1,37 @@
+"""What crosses from the scheduler to the model runner: plain numbers, so that it can also cross to other processes."""
+
+from array import array
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Chunk(NamedTuple):
+    """The tokens of one sequence that a step computes. A named tuple because a step makes one per sequence.
+
+    Attributes:
+        key: the sequence.
+        token_ids: the tokens to compute, at least one; int64.
+        start: position of the first of them; everything before it is in the blocks already.
+        block_ids: the sequence's blocks, in order, enough for these tokens; int64.
+        needs_logits: whether the last of these tokens is to be followed by a sampled one.
+    """
+
+    key: int
+    token_ids: "array[int]"
+    start: int
+    block_ids: "array[int]"
+    needs_logits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """One engine step.
+
+    Attributes:
+        chunks: at most one per sequence.
+        fresh_block_ids: blocks handed out for this step. The runner zeroes them first, so that nothing their last owner
+            left (a NaN, say) reaches another sequence through the padding of a block.
+    """
+
+    chunks: list[Chunk]
+    fresh_block_ids: list[int]

@@ -1,0 +1,207 @@
+"""Decides what each step computes: continuous batching, chunked prefill, preemption. Synchronous; needs no torch.
+
+A sequence is waiting or running. It gets the blocks of all its tokens when it starts to run, and one more whenever its
+output has filled them. A step has a budget of tokens: first each decoding sequence takes one, so that a long prompt never
+holds up the streams; prefills share the rest and take as many steps as they need. Among themselves, sequences go in the
+order of `Sequence.priority`.
+
+When a sequence needs a block and none is free, the running sequence that goes last gives up its blocks and waits to be
+computed again. If that is the needy one itself, it keeps what it has and sits the step out. So the first in line always
+advances, and with it the whole.
+"""
+
+from bisect import insort
+from operator import attrgetter
+
+from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.sequence import Sequence, empty_ids
+
+_priority = attrgetter("priority")
+
+
+class Scheduler:
+    """Owns the waiting and the running sequences and, through them, the blocks.
+
+    Args:
+        pool: large enough for the longest sequence that is ever added.
+        max_running_sequences: bound of the running set.
+        max_step_tokens: token budget of a step.
+    """
+
+    def __init__(self, pool: BlockPool, *, max_running_sequences: int, max_step_tokens: int) -> None:
+        self._pool = pool
+        self._max_running_sequences = max_running_sequences
+        self._max_step_tokens = max_step_tokens
+        self._waiting: list[Sequence] = []  # this and the next in order of priority
+        self._running: list[Sequence] = []
+        self._num_preemptions = 0
+
+    def __repr__(self) -> str:
+        return f"Scheduler({self.num_running} running, {self.num_waiting} waiting, {self._pool!r})"
+
+    @property
+    def running(self) -> tuple[Sequence, ...]:
+        """The sequences that hold blocks, in order of priority."""
+        return tuple(self._running)
+
+    @property
+    def num_running(self) -> int:
+        """Sequences that hold blocks."""
+        return len(self._running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences that wait for blocks: new ones and preempted ones."""
+        return len(self._waiting)
+
+    @property
+    def num_free_blocks(self) -> int:
+        """Blocks that no sequence holds."""
+        return self._pool.num_free
+
+    @property
+    def num_preemptions(self) -> int:
+        """How often a sequence lost what was computed of it."""
+        return self._num_preemptions
+
+    def add(self, sequence: Sequence) -> None:
+        """Queues a new sequence."""
+        insort(self._waiting, sequence, key=_priority)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Takes out a sequence that has ended and frees its blocks."""
+        if sequence in self._running:
+            self._running.remove(sequence)
+            self._release_blocks(sequence)
+        else:
+            self._waiting.remove(sequence)
+
+    def schedule(self, now_ns: int) -> StepPlan:
+        """Chooses the next step's work and counts it as computed.
+
+        Args:
+            now_ns: stamps those whose prefill starts here.
+        """
+        fresh_block_ids = self._admit()
+        chunks = [_next_chunk(sequence, 1, now_ns) for sequence in self._decoding(fresh_block_ids)]
+        chunks += self._prefill_chunks(self._max_step_tokens - len(chunks), now_ns)
+        return StepPlan(chunks, fresh_block_ids)
+
+    def check_invariants(self) -> None:
+        """Raises AssertionError where the books do not agree."""
+        self._pool.check_invariants([list(sequence.block_ids) for sequence in self._running])
+        for queue in (self._running, self._waiting):
+            if queue != sorted(queue, key=_priority):
+                raise AssertionError("a queue is out of order")
+        if any(sequence.block_ids or sequence.num_computed_tokens for sequence in self._waiting):
+            raise AssertionError("a waiting sequence holds blocks")
+        if len(self._running) > self._max_running_sequences:
+            raise AssertionError(f"{len(self._running)} sequences run")
+
+    def _admit(self) -> list[int]:
+        """Starts waiting sequences that there are tokens, a place and blocks for; returns the blocks given to them."""
+        fresh_block_ids: list[int] = []
+        while self._waiting and self._make_room(self._waiting[0]):
+            sequence = self._waiting.pop(0)
+            fresh_block_ids += self._grow(sequence, len(sequence.token_ids))
+            insort(self._running, sequence, key=_priority)
+        return fresh_block_ids
+
+    def _make_room(self, sequence: Sequence) -> bool:
+        """Whether `sequence` can start now, if need be at the cost of less critical ones."""
+        if not self._has_budget_for(sequence):
+            return False
+        if self._has_room_for(sequence):
+            return True
+        victims = [other for other in self._running if other.request.criticality < sequence.request.criticality]
+        num_reclaimable = sum(self._pool.num_released_by(victim.block_ids) for victim in victims)
+        num_needed = self._num_blocks_to_start(sequence) - len(victims)
+        if not victims or self._pool.num_free + num_reclaimable < num_needed:
+            return False
+        while not self._has_room_for(sequence):
+            self._preempt(victims.pop())
+        return True
+
+    def _has_budget_for(self, sequence: Sequence) -> bool:
+        """Whether those that go before it leave a token of the step. Started earlier, it would hold blocks in vain."""
+        priority = sequence.priority
+        claims = [
+            other.num_uncomputed_tokens
+            for other in self._running
+            if other.num_uncomputed_tokens == 1 or other.priority < priority
+        ]
+        return sum(claims) < self._max_step_tokens
+
+    def _has_room_for(self, sequence: Sequence) -> bool:
+        has_place = len(self._running) < self._max_running_sequences
+        return has_place and self._pool.num_free >= self._num_blocks_to_start(sequence)
+
+    def _num_blocks_to_start(self, sequence: Sequence) -> int:
+        """Its own blocks and one for each that runs: else the next steps' growth would undo the start."""
+        return self._pool.num_blocks_for(len(sequence.token_ids) + 1) + len(self._running)
+
+    def _decoding(self, fresh_block_ids: list[int]) -> list[Sequence]:
+        """The sequences that take one token in this step. Adds the blocks that they got to `fresh_block_ids`."""
+        decoding: list[Sequence] = []
+        position = 0
+        while position < len(self._running) and len(decoding) < self._max_step_tokens:
+            sequence = self._running[position]  # a preemption takes from the end, past this position
+            if sequence.num_uncomputed_tokens == 1 and self._secure_block(sequence, fresh_block_ids):
+                decoding.append(sequence)
+            position += 1
+        return decoding
+
+    def _secure_block(self, sequence: Sequence, fresh_block_ids: list[int]) -> bool:
+        """Sees to a block for the last token, where need be taken from those that go last."""
+        num_tokens = len(sequence.token_ids)
+        if num_tokens <= len(sequence.block_ids) * self._pool.block_size:
+            return True
+        while not self._pool.num_free:
+            if self._running[-1] is sequence:
+                return False
+            self._preempt(self._running[-1])
+        fresh_block_ids += self._grow(sequence, num_tokens)
+        return True
+
+    def _prefill_chunks(self, num_left: int, now_ns: int) -> list[Chunk]:
+        """Shares `num_left` tokens among the sequences with more than one to compute."""
+        chunks: list[Chunk] = []
+        for sequence in self._running:
+            if num_left and sequence.num_uncomputed_tokens > 1:
+                chunk = _next_chunk(sequence, min(sequence.num_uncomputed_tokens, num_left), now_ns)
+                num_left -= len(chunk.token_ids)
+                chunks.append(chunk)
+        return chunks
+
+    def _grow(self, sequence: Sequence, num_tokens: int) -> list[int]:
+        """Gives `sequence` the blocks that it lacks for `num_tokens` tokens; returns them."""
+        num_missing = self._pool.num_blocks_for(num_tokens) - len(sequence.block_ids)
+        block_ids = self._pool.allocate(num_missing)
+        sequence.block_ids.extend(block_ids)
+        return block_ids
+
+    def _preempt(self, sequence: Sequence) -> None:
+        """Takes its blocks and queues it again: keys and values of all its tokens will be computed anew."""
+        self._running.remove(sequence)
+        self._release_blocks(sequence)
+        if sequence.num_computed_tokens:
+            sequence.num_preemptions += 1
+            self._num_preemptions += 1
+        sequence.num_computed_tokens = 0
+        self.add(sequence)
+
+    def _release_blocks(self, sequence: Sequence) -> None:
+        self._pool.release(sequence.block_ids)
+        sequence.block_ids = empty_ids()
+
+
+def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
+    """The next `num_tokens` tokens of `sequence`, counted as computed from here on."""
+    start = sequence.num_computed_tokens
+    end = start + num_tokens
+    if sequence.prefill_start_ns is None:
+        sequence.prefill_start_ns = now_ns
+    sequence.num_computed_tokens = end
+    token_ids = sequence.token_ids[start:end]
+    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], needs_logits=end == len(sequence.token_ids))

@@ -1,0 +1,1 @@
+"""Checkpoints: reading their configuration and weights, and the decoder that runs them."""
