@@ -1,0 +1,54 @@
+"""How the client connects: retries of what never began, message bounds, and no proxy on the way to this machine."""
+
+import ipaddress
+import json
+
+_MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+# gRPC itself retries a call that nothing has answered yet, inside its deadline, and stops when many fail (throttling).
+# Once an event is in, a call is never repeated.
+_SERVICE_CONFIG = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": "penstock.inference.v1.InferenceService"}],
+                "retryPolicy": {
+                    "maxAttempts": 4,
+                    "initialBackoff": "0.1s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ],
+        "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1},
+    }
+)
+
+
+def channel_options(address: str) -> list[tuple[str, str | int]]:
+    """The gRPC channel arguments for `address` (host:port or any gRPC target)."""
+    options: list[tuple[str, str | int]] = [
+        ("grpc.service_config", _SERVICE_CONFIG),
+        ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
+        ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
+        # A client that starts before its server shall not wait out gRPC's two minutes.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2000),
+    ]
+    if is_loopback(address):
+        # gRPC obeys http_proxy, and many forget no_proxy.
+        options.append(("grpc.enable_http_proxy", 0))
+    return options
+
+
+def is_loopback(address: str) -> bool:
+    """Whether host:port means this machine."""
+    host = address.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
