@@ -1,0 +1,1 @@
+"""A replica: one loaded model behind `WorkerService`."""

@@ -1,0 +1,125 @@
+"""The Ray actor of a replica's leader. Importing it needs neither torch nor the engine: the fleet does."""
+
+import asyncio
+import os
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from penstock_shared.credentials import FleetCredential
+from penstock_shared.errors import PenstockError
+from penstock_shared.fingerprint import tokenizer_fingerprint
+from penstock_shared.logs import configure_logging, get_logger
+from penstock_shared.tracing import make_tracer
+from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
+from penstock_worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from penstock_worker.engine.build import LoadedModel
+    from penstock_worker.engine.engine import Engine
+    from penstock_worker.replica.server import ReplicaServer
+
+# Engine thread and event loop share an interpreter. With Python's 5 ms a message would wait that long for its turn
+# whenever a step is in Python code.
+_SWITCH_INTERVAL_S = 0.0005
+
+
+class ReplicaActor:
+    """Loads the model and serves it until its process ends. Ray restarts the process; the fleet calls `load` again."""
+
+    def __init__(self, settings: WorkerSettings, replica_id: str) -> None:
+        configure_logging("worker", settings.log_level, as_json=settings.log_json)
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._settings = settings
+        self._replica_id = replica_id
+        self._process = ProcessInfo(os.getpid(), time.time_ns())
+        self._log = get_logger("replica")
+        self._loading: asyncio.Task[Registration | LoadFailure] | None = None
+        self._server: ReplicaServer | None = None
+
+    async def process(self) -> ProcessInfo:
+        """Answers as soon as the process runs."""
+        return self._process
+
+    async def load(self) -> Registration | LoadFailure:
+        """Loads and serves. Called again, by a fleet that was restarted, it returns the same answer."""
+        if self._loading is None:
+            self._loading = asyncio.create_task(self._load())
+        return await asyncio.shield(self._loading)
+
+    async def wait_for_death(self) -> None:
+        """Never returns: the pending call fails with the process."""
+        await asyncio.Event().wait()
+
+    async def stop(self, limit_s: float) -> None:
+        """Lets what runs finish for `limit_s` seconds, then ends all sessions."""
+        if self._server is not None:
+            await self._server.stop(limit_s)
+
+    async def _load(self) -> Registration | LoadFailure:
+        try:
+            engine, model = await asyncio.to_thread(self._build)
+            fingerprint = await asyncio.to_thread(tokenizer_fingerprint, self._settings.model_dir)
+            registration = await self._serve(engine, model, fingerprint)
+        except (PenstockError, OSError) as error:
+            self._log.error("loading failed", replica=self._replica_id, error=str(error))
+            return LoadFailure(str(error))
+        self._log.info("ready", replica=self._replica_id, address=registration.address, plan=model.plan)
+        return registration
+
+    def _build(self) -> "tuple[Engine, LoadedModel]":
+        from penstock_worker.engine.build import EngineConfig, build_engine  # noqa: PLC0415 - imports torch
+
+        settings = self._settings
+        config = EngineConfig(
+            device=settings.device,
+            dtype=settings.dtype,
+            kv_memory_bytes=settings.kv_memory_bytes,
+            max_running_sequences=settings.max_running_sequences,
+            max_step_tokens=settings.max_step_tokens,
+            block_size=settings.block_size,
+            num_threads=settings.num_threads,
+        )
+        return build_engine(settings.model_dir, config)
+
+    async def _serve(self, engine: "Engine", model: "LoadedModel", fingerprint: str) -> Registration:
+        from penstock_worker.replica.messages import Identity  # noqa: PLC0415 - see the module's docstring
+        from penstock_worker.replica.server import ReplicaServer  # noqa: PLC0415 - imports torch
+
+        settings = self._settings
+        identity = Identity(
+            replica_id=self._replica_id,
+            incarnation=self._process.incarnation,
+            model=settings.model_name,
+            revision=model.revision,
+            tokenizer_fingerprint=fingerprint,
+            numerics_fingerprint=numerics_fingerprint(model),
+        )
+        credential_file = settings.fleet_credential_file
+        self._server = ReplicaServer(
+            engine=engine,
+            identity=identity,
+            bind=f"{settings.replica_host}:0",
+            tracer=make_tracer("penstock-worker", settings),
+            credential=None if credential_file is None else FleetCredential.load(credential_file),
+        )
+        port = await self._server.start()
+        self._server.crashed.add_done_callback(self._die)
+        return Registration(
+            address=f"{settings.replica_advertise_host or settings.replica_host}:{port}",
+            revision=model.revision,
+            tokenizer_fingerprint=fingerprint,
+            numerics_fingerprint=identity.numerics_fingerprint,
+            plan=model.plan,
+        )
+
+    def _die(self, crash: "asyncio.Future[Exception]") -> None:
+        """The engine is beyond use: the process ends, and Ray starts another."""
+        self._log.error("replica ends", replica=self._replica_id, error=repr(crash.result()))
+        os._exit(1)
+
+
+def numerics_fingerprint(model: "LoadedModel") -> str:
+    """Names what decides the bits of a result; readable, because operators compare them."""
+    device = model.device.partition(":")[0]
+    return f"{model.revision[:16]}/{model.dtype}/tp1.pp1/{device}/{model.kernels}"

@@ -1,0 +1,337 @@
+"""All sessions of a replica around its one engine: who gets which output, who may submit how much. Synchronous."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+from penstock_shared.errors import (
+    DeadlineExceededError,
+    FailedPreconditionError,
+    PenstockError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
+from penstock_worker.engine.sequence import FinishReason, SequenceEnd, SequenceOutput
+from penstock_worker.replica.credit import NOTHING, CreditBudget
+from penstock_worker.replica.engine_loop import CancelReport, CrashReport, EngineLoop, Report, StepReport
+from penstock_worker.replica.messages import (
+    CONTRACT_VERSION,
+    Cancel,
+    Demand,
+    Draining,
+    End,
+    Heartbeat,
+    Hello,
+    Identity,
+    Inbound,
+    Limits,
+    Open,
+    Output,
+    Stats,
+    Step,
+    Submit,
+    WorkerState,
+)
+from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.session import Placement, Session
+from penstock_worker.replica.spans import GenerationSpans
+
+MAX_SESSIONS = 64
+_RETRY_AFTER_S = 1.0
+_NS_PER_S = 1e9
+
+
+class SessionHub:
+    """Everything that happens between the Session streams and the engine.
+
+    Belongs to one event loop; the engine's reports are to be posted into it.
+
+    Args:
+        identity: stated to every session.
+        engine: runs the sequences.
+        new_outbox: makes a session's outbox.
+        spans: records sequences that have ended.
+        call_later: `loop.call_later`; wakes the hub at deadlines.
+        on_crash: called when the engine is beyond use, after all sessions have been ended.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        engine: EngineLoop,
+        new_outbox: Callable[[], Outbox],
+        spans: GenerationSpans,
+        call_later: Callable[..., asyncio.TimerHandle],
+        on_crash: Callable[[Exception], None],
+    ) -> None:
+        self.identity = identity
+        self._engine = engine
+        self._new_outbox = new_outbox
+        self._spans = spans
+        self._call_later = call_later
+        self._on_crash = on_crash
+        self._budget = CreditBudget.for_engine(engine.limits)
+        self._sessions: list[Session] = []
+        self._placements: dict[int, Placement] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._is_draining = False
+        self._announced = WorkerState.IDLE
+        self._num_finished = 0
+        self._num_cancelled = 0
+        self.is_idle = asyncio.Event()
+        self.is_idle.set()
+
+    def __repr__(self) -> str:
+        return f"SessionHub(sessions={len(self._sessions)}, sequences={len(self._placements)})"
+
+    def open(self, opening: Open, *, on_message: Callable[[], None], on_end: Callable[[], None]) -> Session:
+        """Admits a gateway; its Hello is waiting in the outbox.
+
+        Raises:
+            FailedPreconditionError: it speaks another contract version or encodes with another tokenizer.
+            ResourceExhaustedError: there are too many sessions.
+            UnavailableError: the replica is shutting down.
+        """
+        self._check_opening(opening)
+        session = Session(
+            opening.gateway_id,
+            self._new_outbox(),
+            self._budget,
+            validate=self._engine.validate,
+            on_message=on_message,
+            on_end=on_end,
+        )
+        self._sessions.append(session)
+        changed = self._regrant()
+        session.send(Hello(self.identity, self._limits(), session.credit))
+        _send_credit(other for other in changed if other is not session)
+        return session
+
+    def close(self, session: Session) -> None:
+        """Forgets a session and stops what it has here."""
+        session.end(None)
+        self._sessions.remove(session)
+        for placement in session.placements.values():
+            self._stop(placement, None)
+        _send_credit(self._regrant())
+
+    def receive(self, session: Session, message: Inbound) -> None:
+        """Acts on a message.
+
+        Raises:
+            FailedPreconditionError: it breaks the protocol; the session is to end with this error.
+        """
+        match message:
+            case Submit():
+                for placement in session.submit(message, now_ns=time.time_ns()):
+                    self._start(placement)
+            case Cancel():
+                for placement in session.cancelled(message.refs):
+                    self._stop(placement, None)
+            case Demand():
+                session.demand(message)
+                _send_credit(self._regrant())
+            case Open():
+                raise FailedPreconditionError("the session is open already")
+            case _:
+                assert_never(message)
+        self._announce_state()
+
+    def on_report(self, report: Report) -> None:
+        """Acts on what the engine did."""
+        match report:
+            case StepReport():
+                self._deliver_step(report)
+            case CancelReport():
+                self._deliver_cancels(report)
+            case CrashReport():
+                self._end_sessions(UnavailableError("the engine failed", retry_after_s=_RETRY_AFTER_S))
+                self._on_crash(report.error)
+            case _:
+                assert_never(report)
+        self._announce_state()
+
+    def beat(self) -> None:
+        """Sends every session a heartbeat; ends those that do not read."""
+        heartbeat = self._heartbeat()
+        for session in self._sessions:
+            session.send(heartbeat)
+
+    def start_drain(self, finish_by_ns: int) -> None:
+        """Grants nothing any more. What runs goes on; `is_idle` tells when it is done."""
+        self._is_draining = True
+        _send_credit(self._regrant())
+        for session in self._sessions:
+            session.send(Draining(finish_by_ns))
+        self._announce_state()
+
+    def end_sessions(self) -> None:
+        """Ends every session: the replica is shutting down."""
+        self._end_sessions(UnavailableError("the replica is shutting down", retry_after_s=_RETRY_AFTER_S))
+
+    def stats(self) -> Stats:
+        """The counters now."""
+        stats, cancels = self._engine.stats, self._engine.cancel_steps
+        return Stats(
+            engine_step=self._engine.engine_step,
+            num_running=stats.num_running,
+            num_waiting=stats.num_waiting,
+            num_kv_blocks=stats.num_blocks,
+            num_free_blocks=stats.num_free_blocks,
+            num_sessions=len(self._sessions),
+            last_step_sequences=self._engine.last_step_sequences,
+            num_finished=self._num_finished,
+            num_cancelled=self._num_cancelled,
+            num_preemptions=stats.num_preemptions,
+            num_generated_tokens=stats.num_generated_tokens,
+            last_cancel_arrived_step=cancels.arrived,
+            last_cancel_effective_step=cancels.effective,
+        )
+
+    def _check_opening(self, opening: Open) -> None:
+        if self._is_draining:
+            raise UnavailableError("the replica is shutting down", retry_after_s=_RETRY_AFTER_S)
+        if opening.contract_version != CONTRACT_VERSION:
+            raise FailedPreconditionError(
+                f"the gateway speaks contract version {opening.contract_version}, this replica {CONTRACT_VERSION}"
+            )
+        if opening.tokenizer_fingerprint != self.identity.tokenizer_fingerprint:
+            raise FailedPreconditionError(
+                f"the gateway encodes with tokenizer {opening.tokenizer_fingerprint or '(none)'},"
+                f" this replica's model needs {self.identity.tokenizer_fingerprint}"
+            )
+        if len(self._sessions) >= MAX_SESSIONS:
+            message = f"there are {MAX_SESSIONS} sessions already"
+            raise ResourceExhaustedError(message, quota="sessions", retry_after_s=_RETRY_AFTER_S)
+
+    def _regrant(self) -> list[Session]:
+        """Shares the credit out anew; returns the sessions whose window has changed."""
+        amounts = [NOTHING] * len(self._sessions)
+        if not self._is_draining:
+            in_use = [session.in_use for session in self._sessions]
+            amounts = self._budget.apportion(in_use, [session.waiting for session in self._sessions])
+        pairs = zip(self._sessions, amounts, strict=True)
+        return [session for session, amount in pairs if session.grant(amount)]
+
+    def _start(self, placement: Placement) -> None:
+        deadline_ns = placement.sequence.deadline_ns
+        self._placements[placement.key] = placement
+        self.is_idle.clear()
+        if deadline_ns is not None:
+            remaining_s = (deadline_ns - time.time_ns()) / _NS_PER_S
+            self._timers[placement.key] = self._call_later(remaining_s, self._expire, placement)
+        self._engine.add(placement.sequence.request)
+
+    def _expire(self, placement: Placement) -> None:
+        self._stop(placement, DeadlineExceededError("the deadline passed"))
+
+    def _stop(self, placement: Placement, error: PenstockError | None) -> None:
+        """Has the engine drop a sequence. Its terminal event follows when the engine has."""
+        if not placement.is_closing:
+            placement.is_closing = True
+            placement.closing_error = error
+            self._engine.cancel(placement.key)
+
+    def _deliver_step(self, report: StepReport) -> None:
+        result = report.result
+        by_session: dict[Session, list[Output]] = defaultdict(list)
+        has_ended = False
+        for made in result.outputs:
+            placement = self._placements[made.key]
+            by_session[placement.session].append(self._output(placement, made))
+            has_ended |= made.end is not None
+        for session, outputs in by_session.items():
+            session.send(Step(result.step, result.duration_s, tuple(outputs)))
+        if has_ended:
+            _send_credit(self._regrant())
+
+    def _output(self, placement: Placement, made: SequenceOutput) -> Output:
+        unwanted = max(0, placement.sequence.num_unwanted_logprobs - placement.num_output_tokens)
+        placement.num_output_tokens += len(made.token_ids)
+        if placement.first_output_ns is None and made.token_ids:
+            placement.first_output_ns = time.time_ns()
+            placement.session.release_prefill(placement)
+        end = None if made.end is None else _end_of(made.end)
+        if end is not None:
+            self._finish(placement, end, made.end)
+        return Output(placement.sequence.ref, tuple(made.token_ids), tuple(made.logprobs[unwanted:]), end)
+
+    def _deliver_cancels(self, report: CancelReport) -> None:
+        for key in report.keys:
+            placement = self._placements[key]
+            error = placement.closing_error
+            end = End(FinishReason.CANCELLED if error is None else FinishReason.ERROR, error=error)
+            self._finish(placement, end, None)
+            output = Output(placement.sequence.ref, end=end)
+            placement.session.send(Step(report.engine_step, 0.0, (output,)))
+        _send_credit(self._regrant())
+
+    def _finish(self, placement: Placement, end: End, timeline: SequenceEnd | None) -> None:
+        del self._placements[placement.key]
+        placement.session.release(placement)
+        timer = self._timers.pop(placement.key, None)
+        if timer is not None:
+            timer.cancel()
+        if timeline is None:
+            self._num_cancelled += 1
+        else:
+            self._num_finished += 1
+        if not self._placements:
+            self.is_idle.set()
+        self._spans.record(placement, end, timeline, time.time_ns())
+
+    def _end_sessions(self, error: PenstockError) -> None:
+        for session in self._sessions:
+            session.end(error)
+
+    def _state(self) -> WorkerState:
+        if self._is_draining:
+            return WorkerState.DRAINING
+        return WorkerState.BUSY if self._placements else WorkerState.IDLE
+
+    def _announce_state(self) -> None:
+        """Sends a heartbeat out of turn where the state has changed."""
+        state = self._state()
+        if state is not self._announced:
+            self._announced = state
+            self.beat()
+
+    def _heartbeat(self) -> Heartbeat:
+        age_s, stats = self._engine.step_age_s, self._engine.stats
+        return Heartbeat(
+            engine_step=self._engine.engine_step,
+            step_age_s=age_s,
+            predicted_step_s=None if age_s is None else self._engine.predicted_step_s,
+            num_running=stats.num_running,
+            num_waiting=stats.num_waiting,
+            num_free_blocks=stats.num_free_blocks,
+            state=self._state(),
+        )
+
+    def _limits(self) -> Limits:
+        limits = self._engine.limits
+        return Limits(
+            max_running_sequences=limits.max_running_sequences,
+            max_step_tokens=limits.max_step_tokens,
+            context_length=limits.context_length,
+            block_size=limits.block_size,
+            num_kv_blocks=limits.num_blocks,
+        )
+
+
+def _send_credit(sessions: Iterable[Session]) -> None:
+    for session in sessions:
+        session.send(session.credit)
+
+
+def _end_of(end: SequenceEnd) -> End:
+    return End(
+        reason=end.reason,
+        stop_token_id=end.stop_token_id,
+        error=end.error,
+        cached_prompt_tokens=end.cached_prompt_tokens,
+        num_preemptions=end.num_preemptions,
+    )
