@@ -1,7 +1,6 @@
 """Both clients behind one asynchronous face, so that one suite holds for both."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -130,11 +129,3 @@ async def driver(server: ScriptedInference, driver_class: type[Driver]) -> Async
     made = driver_class(server.address)
     yield made
     await made.close()
-
-
-@pytest.fixture
-def closed_port() -> Iterator[int]:
-    """A port at which nothing listens, held so that nothing else can."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]

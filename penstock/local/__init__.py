@@ -1,0 +1,1 @@
+"""The stack of one machine: which processes it has, who keeps them running, and how to find them."""

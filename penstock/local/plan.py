@@ -1,0 +1,104 @@
+"""Which processes a stack has, and what each is told. Pure: settings in, processes out."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from penstock.local.paths import StateDir
+from penstock.local.ports import HOST, Ports
+from penstock.local.settings import StackSettings
+
+SERVICE_VARIABLE = "PENSTOCK_SERVICE"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """One process to keep running.
+
+    Attributes:
+        name: of the service; of its log too.
+        command: program and arguments.
+        environment: set on top of the supervisor's own.
+        address: host:port of its gRPC server, whose health says whether it is ready.
+        stop_rank: lower ranks are stopped first, and are gone before the next begin.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    address: str
+    stop_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the parts of a stack listen, as host:port."""
+
+    gateway: str
+    http: str
+    tokenizer: str
+    fleet: str
+
+    @classmethod
+    def on_loopback(cls, ports: Ports) -> "Addresses":
+        """Those of a local stack."""
+        gateway, http, tokenizer, fleet = (
+            f"{HOST}:{port}" for port in (ports.gateway, ports.http, ports.tokenizer, ports.fleet)
+        )
+        return cls(gateway, http, tokenizer, fleet)
+
+
+def plan(settings: StackSettings, addresses: Addresses) -> tuple[ProcessSpec, ...]:
+    """The processes of a stack. They bear any order of starting."""
+    common = _common(settings)
+    return (
+        _service("tokenizer", addresses.tokenizer, common | _tokenizer(settings, addresses), stop_rank=1),
+        _service("worker", addresses.fleet, common | _worker(settings, addresses), stop_rank=1),
+        _service("gateway", addresses.gateway, common | _gateway(addresses), stop_rank=0),
+    )
+
+
+def _service(name: str, address: str, environment: dict[str, str], *, stop_rank: int) -> ProcessSpec:
+    # -P: a folder named like ours in the current directory must not be imported in its place.
+    command = (sys.executable, "-P", "-m", f"penstock_{name}")
+    return ProcessSpec(name, command, environment | {SERVICE_VARIABLE: name}, address, stop_rank)
+
+
+def _common(settings: StackSettings) -> dict[str, str]:
+    variables = {
+        "PENSTOCK_STATE_DIR": str(settings.state_dir),
+        "PENSTOCK_FLEET_CREDENTIAL_FILE": str(StateDir(settings.state_dir).credential_file),
+    }
+    if settings.otlp_endpoint is not None:
+        variables["PENSTOCK_OTLP_ENDPOINT"] = settings.otlp_endpoint
+    return variables
+
+
+def _tokenizer(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
+    return {
+        "PENSTOCK_TOKENIZER_BIND": addresses.tokenizer,
+        # Known beforehand, so that it loads while Ray starts; models of later on come from the fleet.
+        "PENSTOCK_TOKENIZER_MODELS": json.dumps({settings.model_name: str(settings.model_dir)}),
+        "PENSTOCK_TOKENIZER_FLEET_ADDRESS": addresses.fleet,
+    }
+
+
+def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
+    return {
+        "PENSTOCK_WORKER_FLEET_BIND": addresses.fleet,
+        "PENSTOCK_WORKER_MODEL_DIR": str(settings.model_dir),
+        "PENSTOCK_WORKER_MODEL_NAME": settings.model_name,
+        "PENSTOCK_WORKER_REPLICAS": str(settings.num_replicas),
+        "PENSTOCK_WORKER_DEVICE": settings.device,
+        "PENSTOCK_WORKER_DTYPE": settings.dtype,
+    }
+
+
+def _gateway(addresses: Addresses) -> dict[str, str]:
+    return {
+        "PENSTOCK_GATEWAY_BIND": addresses.gateway,
+        "PENSTOCK_GATEWAY_HTTP_BIND": addresses.http,
+        "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": addresses.tokenizer,
+        "PENSTOCK_GATEWAY_FLEET_ADDRESS": addresses.fleet,
+    }

@@ -1,0 +1,120 @@
+"""Runs a stack in this process, from the state directory's lock to the last process gone."""
+
+import asyncio
+import fcntl
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from penstock.local.errors import LocalError
+from penstock.local.launch import become_subreaper
+from penstock.local.log_file import rotate
+from penstock.local.paths import StateDir
+from penstock.local.plan import Addresses, ProcessSpec, plan
+from penstock.local.ports import resolve_ports
+from penstock.local.process_id import ProcessId
+from penstock.local.settings import StackSettings
+from penstock.local.state import Phase, ServiceState, StackState, load_state, save_state
+from penstock.local.supervisor import Supervisor
+from penstock_shared.credentials import FleetCredential
+
+_KILL_WAIT_S = 10.0
+
+Report = Callable[[StackState], None]
+
+
+def run_stack(settings: StackSettings, report: Report) -> None:
+    """Runs the stack until SIGTERM or SIGINT, and drains it. This process must have no other children.
+
+    Args:
+        settings: what to run.
+        report: told each new state, after it stands in `stack.json`.
+
+    Raises:
+        LocalError: it could not start, or already runs; nothing that was started is left.
+    """
+    state_dir = StateDir(settings.state_dir)
+    state_dir.create()
+    with _lock(state_dir):
+        end_leftovers(state_dir)
+        addresses = Addresses.on_loopback(resolve_ports(settings.ports, random.Random()))  # noqa: S311 - no secret
+        specs = plan(settings, addresses)
+        for spec in specs:
+            rotate(state_dir.log_file(spec.name))
+        become_subreaper()
+        try:
+            asyncio.run(_supervise(settings, state_dir, addresses, specs, report))
+        finally:
+            state_dir.stack_file.unlink(missing_ok=True)
+
+
+def end_leftovers(state_dir: StateDir) -> list[ServiceState]:
+    """Ends what a dead supervisor left running, removes its record, and tells which services those were."""
+    state = load_state(state_dir.stack_file)
+    services = () if state is None else state.services
+    left = [service for service in services if service.process is not None and _end(service.process)]
+    state_dir.stack_file.unlink(missing_ok=True)
+    return left
+
+
+async def _supervise(
+    settings: StackSettings,
+    state_dir: StateDir,
+    addresses: Addresses,
+    specs: tuple[ProcessSpec, ...],
+    report: Report,
+) -> None:
+    def publish(state: StackState) -> None:
+        save_state(state_dir.stack_file, state)
+        report(state)
+
+    supervisor = Supervisor(
+        specs,
+        _first_state(settings, addresses),
+        state_dir=state_dir,
+        credential=FleetCredential.create(state_dir.credential_file),
+        report=publish,
+        start_timeout_s=settings.start_timeout_s,
+    )
+    await supervisor.run()
+
+
+def _first_state(settings: StackSettings, addresses: Addresses) -> StackState:
+    this_process = ProcessId.of(os.getpid())
+    assert this_process is not None
+    return StackState(
+        phase=Phase.STARTING,
+        supervisor=this_process,
+        started_at=time.time(),
+        model_name=settings.model_name,
+        model_dir=str(settings.model_dir),
+        num_replicas=settings.num_replicas,
+        addresses=addresses,
+        otlp_endpoint=settings.otlp_endpoint,
+    )
+
+
+@contextmanager
+def _lock(state_dir: StateDir) -> Iterator[None]:
+    with state_dir.lock_file.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LocalError(_already_runs(state_dir)) from None
+        yield
+
+
+def _already_runs(state_dir: StateDir) -> str:
+    state = load_state(state_dir.stack_file)
+    who = "" if state is None else f" (pid {state.supervisor.pid}, gateway at {state.addresses.gateway})"
+    return (
+        f"a stack already runs from {state_dir.path}{who}; "
+        "stop it with `penstock down`, or choose another --state-dir and other ports"
+    )
+
+
+def _end(process: ProcessId) -> bool:
+    return process.send(signal.SIGKILL) and process.wait(_KILL_WAIT_S)

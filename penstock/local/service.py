@@ -1,0 +1,141 @@
+"""Keeps one service running: starts it, follows its health, starts it again when it dies, stops it when asked."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from asyncio.subprocess import DEVNULL, STDOUT, Process
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from penstock.local.health import follow_health
+from penstock.local.log_file import last_line
+from penstock.local.orphans import end_orphans
+from penstock.local.plan import ProcessSpec
+from penstock.local.process_id import ProcessId
+from penstock.local.restarts import RestartBackOff
+from penstock.local.state import ServiceState, Stage
+
+
+class Service:
+    """One service under supervision.
+
+    Args:
+        spec: what to run.
+        log: where its output goes.
+        on_change: told each new state.
+        on_failed_start: told in one line why it ended before it was ever ready. It is not started again then.
+    """
+
+    def __init__(
+        self,
+        spec: ProcessSpec,
+        *,
+        log: Path,
+        on_change: Callable[[ServiceState], None],
+        on_failed_start: Callable[[str], None],
+    ) -> None:
+        self.spec = spec
+        self.state = ServiceState(spec.name, spec.address, Stage.STARTING, time.time())
+        self._log = log
+        self._on_change = on_change
+        self._on_failed_start = on_failed_start
+        self._process: Process | None = None
+        self._stop = asyncio.Event()
+        self._was_ready = False
+
+    async def run(self) -> None:
+        """Runs until `stop`, or until it fails to start."""
+        back_off = RestartBackOff()
+        while not self._stop.is_set():
+            began = time.monotonic()
+            code = await self._run_once()
+            await asyncio.to_thread(end_orphans, self.spec.name)
+            reason = f"{describe_exit(code)}: {last_line(self._log)}".removesuffix(": ")
+            if self._stop.is_set():
+                break
+            if not self._was_ready:
+                self._set(Stage.STOPPED, process=None, detail=reason)
+                self._on_failed_start(f"{self.spec.name} {reason}")
+                return
+            self._set(Stage.RESTARTING, process=None, detail=reason, num_restarts=self.state.num_restarts + 1)
+            await self._pause(back_off.delay_s(ran_s=time.monotonic() - began))
+        self._set(Stage.STOPPED, process=None)
+
+    async def stop(self, limit_s: float) -> None:
+        """Asks it to drain, and kills it where it is not gone after `limit_s`."""
+        self._stop.set()
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), limit_s)
+        except TimeoutError:
+            self.kill()
+            await process.wait()
+
+    def kill(self) -> None:
+        """Ends it and its process group at once."""
+        self._stop.set()
+        process = self._process
+        if process is not None and process.returncode is None:
+            os.killpg(process.pid, signal.SIGKILL)
+
+    async def _run_once(self) -> int:
+        process = self._process = await self._spawn()
+        self._set(Stage.STARTING, process=ProcessId.of(process.pid))
+        if self._stop.is_set():  # asked to stop while it was being started
+            self._signal(signal.SIGTERM)
+        health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
+        try:
+            return await process.wait()
+        finally:
+            health.cancel()
+
+    async def _spawn(self) -> Process:
+        launcher = (sys.executable, "-P", "-m", "penstock.local.launch", str(os.getpid()))
+        with self._log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *launcher,
+                *self.spec.command,
+                stdin=DEVNULL,
+                stdout=log,
+                stderr=STDOUT,
+                cwd=self._log.parent,
+                env={**os.environ, **self.spec.environment},
+                start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to handle, in order
+            )
+
+    def _take_health(self, is_serving: bool) -> None:
+        if is_serving:
+            self._was_ready = True
+            self._set(Stage.READY)
+        elif self.state.stage is Stage.READY:
+            self._set(Stage.UNHEALTHY)
+
+    def _set(self, stage: Stage, **changes: object) -> None:
+        since = self.state.since if stage is self.state.stage else time.time()
+        self.state = replace(self.state, stage=stage, since=since, **changes)  # type: ignore[arg-type]
+        self._on_change(self.state)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def _pause(self, delay_s: float) -> None:
+        try:
+            await asyncio.wait_for(self._stop.wait(), delay_s)
+        except TimeoutError:
+            return
+
+
+def describe_exit(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    number = -code
+    name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+    return f"was killed by {name}"

@@ -1,0 +1,65 @@
+"""What a local stack is asked to be."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from penstock.local.errors import LocalError
+from penstock.local.paths import pocket_model_dir
+from penstock.local.ports import Ports
+
+
+@dataclass(frozen=True, slots=True)
+class StackSettings:
+    """One stack.
+
+    Attributes:
+        state_dir: absolute.
+        model_dir: checkpoint to serve; absolute.
+        model_name: what requests call it.
+        num_replicas: how many workers serve it.
+        device: "auto", "cpu" or "cuda".
+        dtype: "auto", "float32", "bfloat16" or "float16".
+        ports: 0 means a free one.
+        otlp_endpoint: where spans go (http://host:port of an OTLP/gRPC receiver); None: nowhere.
+        start_timeout_s: a stack that cannot serve by then is stopped again, in seconds.
+    """
+
+    state_dir: Path
+    model_dir: Path
+    model_name: str
+    num_replicas: int = 2
+    device: str = "auto"
+    dtype: str = "auto"
+    ports: Ports = field(default_factory=Ports)
+    otlp_endpoint: str | None = None
+    start_timeout_s: float = 120.0
+
+    def to_json(self) -> str:
+        """For the command line of a detached supervisor."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> "StackSettings":
+        """The reverse of `to_json`."""
+        fields = json.loads(text)
+        fields |= {
+            "state_dir": Path(fields["state_dir"]),
+            "model_dir": Path(fields["model_dir"]),
+            "ports": Ports(**fields["ports"]),
+        }
+        return cls(**fields)
+
+
+def choose_model(directory: Path | None, name: str | None) -> tuple[Path, str]:
+    """Directory (absolute) and name of the model to serve: the embedded one where no directory is given.
+
+    Raises:
+        LocalError: there is no checkpoint in the directory.
+    """
+    if directory is None:
+        return pocket_model_dir(), name or "pocket"
+    found = directory.expanduser().absolute()
+    if not (found / "config.json").is_file():
+        raise LocalError(f"no checkpoint at {found}: it has no config.json; give a Hugging Face model directory")
+    return found, name or found.name

@@ -1,0 +1,164 @@
+"""Keeps the services of a stack running, says when it can serve, and drains it in order."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from penstock.local.errors import LocalError
+from penstock.local.orphans import end_orphans
+from penstock.local.paths import StateDir
+from penstock.local.plan import ProcessSpec
+from penstock.local.service import Service
+from penstock.local.state import Phase, ReplicaView, ServiceState, StackState
+from penstock_shared.channels import open_channel
+from penstock_shared.credentials import FleetCredential
+from penstock_shared.directory import Directory, DirectoryWatcher, ReplicaState
+from penstock_shared.tracing import Tracer
+
+STOP_LIMIT_S = 30.0
+
+
+class Supervisor:
+    """One stack from its start to its end.
+
+    Args:
+        specs: what to run.
+        state: the stack before anything runs; its services are filled in from `specs`.
+        state_dir: where logs go.
+        credential: shown to the fleet.
+        report: told each new state of the stack.
+        start_timeout_s: a stack that cannot serve by then is stopped again.
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[ProcessSpec],
+        state: StackState,
+        *,
+        state_dir: StateDir,
+        credential: FleetCredential,
+        report: Callable[[StackState], None],
+        start_timeout_s: float,
+    ) -> None:
+        self._report = report
+        self._credential = credential
+        self._start_timeout_s = start_timeout_s
+        self._services = [
+            Service(
+                spec,
+                log=state_dir.log_file(spec.name),
+                on_change=self._take_service,
+                on_failed_start=self._fail,
+            )
+            for spec in specs
+        ]
+        self._state = replace(state, services=tuple(service.state for service in self._services))
+        self._changed = asyncio.Event()
+        self._end: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        """Runs until SIGTERM or SIGINT (a second one kills), then drains.
+
+        Raises:
+            LocalError: the stack could not start; everything that had started is gone again.
+        """
+        self._publish(self._state)
+        with _on_signals(self._take_signal):
+            async with asyncio.TaskGroup() as group:
+                background = [group.create_task(work) for work in self._background()]
+                for service in self._services:
+                    group.create_task(service.run())
+                try:
+                    problem = await self._end
+                finally:
+                    self._publish(replace(self._state, phase=Phase.DRAINING))
+                    await self._stop_in_order()
+                    for task in background:
+                        task.cancel()
+            await asyncio.to_thread(end_orphans, None)
+        if problem is not None:
+            raise LocalError(problem)
+
+    def _background(self) -> list[Coroutine[Any, Any, None]]:
+        return [self._watch_fleet(), self._watch_start()]
+
+    async def _watch_fleet(self) -> None:
+        tracer = Tracer("penstock-supervisor")
+        channel = open_channel(self._state.addresses.fleet, credential=self._credential, tracer=tracer)
+        async with channel:
+            await DirectoryWatcher(channel, on_change=self._take_directory).run()
+
+    async def _watch_start(self) -> None:
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                while not self._state.can_serve:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            self._fail(f"not ready after {self._start_timeout_s:g} s; still waiting for {self._state.waits_for}")
+            return
+        self._publish(replace(self._state, phase=Phase.READY))
+
+    async def _stop_in_order(self) -> None:
+        by_rank = sorted(self._services, key=_stop_rank)
+        for _, rank in groupby(by_rank, key=_stop_rank):
+            await asyncio.gather(*(service.stop(STOP_LIMIT_S) for service in rank))
+
+    def _take_service(self, service: ServiceState) -> None:
+        self._publish(self._state.with_service(service))
+
+    def _take_directory(self, directory: Directory) -> None:
+        views = tuple(
+            ReplicaView(
+                replica_id=replica.replica_id,
+                stage=replica.state.name.lower(),
+                address=replica.address,
+                pid=replica.pid,
+                incarnation=replica.incarnation,
+                num_restarts=replica.num_restarts,
+                detail=replica.detail,
+            )
+            for replica in directory.replicas
+        )
+        self._publish(replace(self._state, replicas=views))
+        if self._state.phase is Phase.STARTING:
+            for view in views:
+                if view.stage == ReplicaState.FAILED.name.lower():
+                    self._fail(f"replica {view.replica_id} failed: {view.detail}")
+
+    def _take_signal(self) -> None:
+        if self._end.done():
+            for service in self._services:
+                service.kill()
+        else:
+            self._end.set_result(None)
+
+    def _fail(self, problem: str) -> None:
+        if not self._end.done():
+            self._end.set_result(problem)
+
+    def _publish(self, state: StackState) -> None:
+        self._state = state
+        self._changed.set()
+        self._report(state)
+
+
+def _stop_rank(service: Service) -> int:
+    return service.spec.stop_rank
+
+
+@contextmanager
+def _on_signals(handler: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

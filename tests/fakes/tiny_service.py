@@ -1,0 +1,62 @@
+"""A small real process in place of a service: healthy on its port, ended by SIGTERM.
+
+FAKE_SERVICES holds JSON: service name to behaviour.
+    say, exit_code: say a line on standard error and end at once.
+    is_ready: false: listens and is never healthy.
+    ignores_sigterm: true: has to be killed.
+    leaves_daemon: true: starts a process in a session of its own, as Ray does.
+The services note what they do in `events` of the state directory.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+
+def behaviour(name: str) -> dict[str, Any]:
+    """What a test wants of the service called `name`."""
+    found: dict[str, Any] = json.loads(os.environ.get("FAKE_SERVICES", "{}")).get(name, {})
+    return found
+
+
+def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = None) -> None:
+    """Serves at `bind` until SIGTERM."""
+    wanted = behaviour(name)
+    if "say" in wanted:
+        print(wanted["say"], file=sys.stderr)  # noqa: T201 - what a service does
+        raise SystemExit(wanted.get("exit_code", 1))
+    if wanted.get("leaves_daemon"):
+        daemon = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        note(f"{name} daemon {daemon.pid}")
+    server = grpc.server(ThreadPoolExecutor(16))
+    checks = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    if add_to is not None:
+        add_to(server)
+    server.add_insecure_port(bind)
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: None if wanted.get("ignores_sigterm") else stopped.set())
+    server.start()
+    status = health_pb2.HealthCheckResponse
+    checks.set("", status.SERVING if wanted.get("is_ready", True) else status.NOT_SERVING)
+    note(f"{name} started")
+    stopped.wait()
+    note(f"{name} stopping")
+    server.stop(0).wait()
+    note(f"{name} stopped")
+
+
+def note(line: str) -> None:
+    """Appends a line to the events."""
+    with (Path(os.environ["PENSTOCK_STATE_DIR"]) / "events").open("a") as events:
+        events.write(f"{line}\n")
