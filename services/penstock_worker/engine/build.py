@@ -3,9 +3,26 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock_shared.directory import SamplingDefaults
+import torch
 
+from penstock_shared.directory import SamplingDefaults
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.kv_cache import KvCache
+from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
+from penstock_worker.engine.model_runner import ModelRunner
+from penstock_worker.engine.sampler import Sampler
+from penstock_worker.engine.scheduler import Scheduler
+from penstock_worker.engine.validation import EngineLimits
+from penstock_worker.models.decoder import Decoder
+from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.decoder_weights import DecoderWeights, WeightReader, expected_shapes, ignored_names
+from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
+from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.placement import choose_device, choose_dtype
+from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.revision import weights_revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +47,11 @@ class EngineConfig:
     block_size: int = 16
     num_threads: int | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("max_running_sequences", "max_step_tokens", "block_size"):
+            if getattr(self, name) < 1:
+                raise InvalidArgumentError(name, getattr(self, name), "at least 1")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedModel:
@@ -37,17 +59,17 @@ class LoadedModel:
 
     Attributes:
         architecture: as in config.json.
-        revision: digest of the weights' manifest.
-        context_length: most tokens of prompt and output together, also bounded by the KV cache.
+        revision: names the weights; see `models.revision`.
+        context_length: most tokens of prompt and output together: the model's, unless the KV cache holds fewer.
         vocab_size: token ids are below it.
         eos_token_ids: tokens that end an output.
         sampling_defaults: from generation_config.json.
         dtype: of weights, activations and KV cache, e.g. "float32".
         device: e.g. "cpu", "cuda:0".
-        kernels: names what computes, for the numerics fingerprint.
+        kernels: what computes, for the numerics fingerprint.
         num_parameters: tied ones counted once.
         weight_bytes: memory of the weights.
-        plan: the memory plan, some lines to print.
+        kv_plan: size of the KV cache.
     """
 
     architecture: str
@@ -61,7 +83,20 @@ class LoadedModel:
     kernels: str
     num_parameters: int
     weight_bytes: int
-    plan: str
+    kv_plan: KvPlan
+
+    @property
+    def plan(self) -> str:
+        """The memory plan, some lines to print."""
+        kv_plan = self.kv_plan
+        lines = (
+            ("model", f"{self.architecture}, {self.num_parameters:,} parameters, {self.dtype} on {self.device}"),
+            ("weights", shown_bytes(self.weight_bytes)),
+            ("kv cache", f"{shown_bytes(kv_plan.num_bytes)}: {kv_plan.reason}"),
+            ("", f"{kv_plan.num_blocks:,} blocks of {kv_plan.block_size} tokens, {kv_plan.num_tokens:,} tokens in all"),
+            ("sequence", f"at most {self.context_length:,} tokens of prompt and output"),
+        )
+        return "\n".join(f"{name:<9} {text}" for name, text in lines)
 
 
 def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedModel]:
@@ -70,4 +105,86 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     Raises:
         InvalidArgumentError: the checkpoint or a setting is not supported; says what is.
     """
-    raise NotImplementedError
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
+    architecture, model = read_model_config(model_dir)
+    eos_token_ids = read_eos_token_ids(model_dir, model.vocab_size)
+    sampling_defaults = read_sampling_defaults(model_dir)
+    checkpoint = Checkpoint(model_dir)
+    weights = _read_weights(checkpoint, model, config)
+    kv_plan = _plan_kv_cache(model, weights, config)
+    engine = Engine(
+        scheduler=_scheduler(kv_plan, config),
+        runner=_runner(model, weights, kv_plan),
+        sampler=Sampler(),
+        limits=_limits(kv_plan, config),
+        vocab_size=model.vocab_size,
+        eos_token_ids=frozenset(eos_token_ids),
+    )
+    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
+    loaded = LoadedModel(
+        architecture=architecture,
+        revision=weights_revision(model_dir, checkpoint.files),
+        context_length=kv_plan.context_length,
+        vocab_size=model.vocab_size,
+        eos_token_ids=eos_token_ids,
+        sampling_defaults=sampling_defaults,
+        dtype=str(weights.dtype).removeprefix("torch."),
+        device=str(weights.device),
+        kernels=_kernels(weights.device),
+        num_parameters=num_parameters,
+        weight_bytes=num_parameters * weights.dtype.itemsize,
+        kv_plan=kv_plan,
+    )
+    return engine, loaded
+
+
+def _read_weights(checkpoint: Checkpoint, model: DecoderConfig, config: EngineConfig) -> DecoderWeights:
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
+    checkpoint.check_shapes(expected_shapes(model), ignored_names(model))
+    return WeightReader(checkpoint, model, dtype=dtype, device=device).read()
+
+
+def _plan_kv_cache(model: DecoderConfig, weights: DecoderWeights, config: EngineConfig) -> KvPlan:
+    reserved_bytes = activation_bytes(
+        model, max_step_tokens=config.max_step_tokens, max_running_sequences=config.max_running_sequences
+    )
+    return plan_kv_cache(
+        model,
+        dtype=weights.dtype,
+        block_size=config.block_size,
+        max_running_sequences=config.max_running_sequences,
+        limit_bytes=config.kv_memory_bytes,
+        available_bytes=available_kv_bytes(weights.device, reserved_bytes),
+    )
+
+
+def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
+    return Scheduler(
+        BlockPool(kv_plan.num_blocks, kv_plan.block_size),
+        max_running_sequences=config.max_running_sequences,
+        max_step_tokens=config.max_step_tokens,
+    )
+
+
+def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan) -> ModelRunner:
+    shape = (model.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * model.num_kv_heads, model.head_dim)
+    cache = KvCache(torch.empty(shape, dtype=weights.dtype, device=weights.device))
+    return ModelRunner(Decoder(model, weights), cache, model.windows)
+
+
+def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:
+    return EngineLimits(
+        max_running_sequences=config.max_running_sequences,
+        max_step_tokens=config.max_step_tokens,
+        context_length=kv_plan.context_length,
+        block_size=kv_plan.block_size,
+        num_blocks=kv_plan.num_blocks,
+    )
+
+
+def _kernels(device: torch.device) -> str:
+    """The library, its version and the instruction set or card that it computes with."""
+    target = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__} {target}"

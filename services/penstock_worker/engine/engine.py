@@ -10,7 +10,6 @@ from typing import Protocol
 
 from penstock_shared.errors import InternalError, PenstockError
 from penstock_shared.logs import get_logger
-
 from penstock_worker.engine.model_runner import StepLogits
 from penstock_worker.engine.plan import StepPlan
 from penstock_worker.engine.sampler import SampledToken, Sampler

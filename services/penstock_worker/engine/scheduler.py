@@ -1,9 +1,9 @@
 """Decides what each step computes: continuous batching, chunked prefill, preemption. Synchronous; needs no torch.
 
 A sequence is waiting or running. It gets the blocks of all its tokens when it starts to run, and one more whenever its
-output has filled them. A step has a budget of tokens: first each decoding sequence takes one, so that a long prompt never
-holds up the streams; prefills share the rest and take as many steps as they need. Among themselves, sequences go in the
-order of `Sequence.priority`.
+output has filled them. A step has a budget of tokens: first each decoding sequence takes one, so that a long prompt
+never holds up the streams; prefills share the rest and take as many steps as they need. Among themselves, sequences go
+in the order of `Sequence.priority`.
 
 When a sequence needs a block and none is free, the running sequence that goes last gives up its blocks and waits to be
 computed again. If that is the needy one itself, it keeps what it has and sits the step out. So the first in line always

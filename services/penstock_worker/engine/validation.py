@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from penstock_shared.errors import InvalidArgumentError
-
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 _MAX_SEED = 2**64 - 1

@@ -1,0 +1,64 @@
+"""Paged attention: keeps keys and values in blocks, and attends over them for all sequences of a step at once.
+
+Chunks of similar shape form a group, padded to its longest chunk. Each group costs one gather of its blocks and one
+`scaled_dot_product_attention`, however many sequences it has. What differs between layers is only their window, so all
+that does not depend on a layer's tensors is prepared once per step and window.
+"""
+
+import torch
+import torch.nn.functional as F  # noqa: N812 torch's own name for it
+
+from penstock_worker.engine.attention_groups import AttentionGroup, Grouping
+from penstock_worker.engine.batch import StepBatch
+from penstock_worker.engine.kv_cache import KvCache
+
+
+class StepAttention:
+    """Attention over all tokens of one step; the `Attend` of a decoder.
+
+    Args:
+        cache: keeps the keys and values.
+        batch: the step.
+        windows: per layer, how many positions a token sees; None sees all before it.
+    """
+
+    def __init__(self, cache: KvCache, batch: StepBatch, windows: tuple[int | None, ...]) -> None:
+        self._cache = cache
+        self._windows = windows
+        self._slots = torch.from_numpy(batch.slots).to(cache.values.device)
+        self._groups = {window: Grouping(cache, batch, window).groups() for window in set(windows)}
+
+    def __call__(self, layer: int, queries: torch.Tensor, keys_values: torch.Tensor) -> torch.Tensor:
+        """Keeps keys and values, then attends.
+
+        Args:
+            layer: index of the layer.
+            queries: [num_tokens, num_heads, head_dim].
+            keys_values: [num_tokens, 2 * num_kv_heads, head_dim], keys first.
+
+        Returns:
+            [num_tokens, num_heads * head_dim].
+        """
+        self._cache.write(layer, self._slots, keys_values)
+        groups = self._groups[self._windows[layer]]
+        if len(groups) == 1 and isinstance(groups[0].rows, slice):
+            return self._attend(layer, queries, groups[0])
+        attended = queries.new_empty(queries.shape).flatten(1)
+        for group in groups:
+            if isinstance(group.rows, slice):
+                attended[group.rows] = self._attend(layer, queries[group.rows], group)
+            else:
+                lanes = self._attend(layer, queries.index_select(0, group.rows.padded), group)
+                attended.index_copy_(0, group.rows.rows, lanes.index_select(0, group.rows.lanes))
+        return attended
+
+    def _attend(self, layer: int, queries: torch.Tensor, group: AttentionGroup) -> torch.Tensor:
+        """Attends with [num_sequences * num_queries, num_heads, head_dim] of `group`."""
+        keys, values = self._cache.read(layer, group.block_tables)
+        num_sequences, num_lanes = len(group.block_tables), len(queries)
+        if group.num_queries == 1:  # the heads that share a key take the place of queries: one product for all of them
+            folded = queries.view(num_sequences, keys.shape[1], -1, queries.shape[-1])
+            return F.scaled_dot_product_attention(folded, keys, values, group.mask).reshape(num_lanes, -1)
+        by_head = queries.view(num_sequences, group.num_queries, *queries.shape[1:]).transpose(1, 2)
+        attended = F.scaled_dot_product_attention(by_head, keys, values, group.mask, enable_gqa=True)
+        return attended.transpose(1, 2).reshape(num_lanes, -1)

@@ -1,0 +1,128 @@
+"""Typed access to a checkpoint's config.json. A wrong value is refused with the field's name and what is allowed."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from penstock_shared.errors import InvalidArgumentError
+
+_MAX_FILE_BYTES = 16 * 1024 * 1024
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Reads a JSON object from a file of a checkpoint directory.
+
+    Raises:
+        InvalidArgumentError: it is not there, too large, or no JSON object.
+    """
+    allowed = "a JSON object in a file of at most 16 MiB"
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise InvalidArgumentError(str(path), "a larger file", allowed)
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise InvalidArgumentError(str(path), error.strerror, allowed) from None
+    except (ValueError, RecursionError):
+        raise InvalidArgumentError(str(path), "no JSON", allowed) from None
+    if not isinstance(content, dict):
+        raise InvalidArgumentError(str(path), type(content).__name__, allowed)
+    return content
+
+
+class ConfigFile:
+    """The fields of a config.json, or of an object inside it. A field that is null counts as absent.
+
+    Args:
+        fields: the parsed object.
+        name: names it in errors.
+    """
+
+    def __init__(self, fields: dict[str, Any], name: str = "config.json") -> None:
+        self._fields = fields
+        self._name = name
+
+    def has(self, field: str) -> bool:
+        """Whether the field is there and not null."""
+        return self._fields.get(field) is not None
+
+    def positive_integer(self, field: str, default: int | None = None) -> int:
+        """A size. Without a default the field is required."""
+        return self._integer(field, default, 1)
+
+    def count(self, field: str, default: int | None = None) -> int:
+        """A number of things, perhaps 0. Without a default the field is required."""
+        return self._integer(field, default, 0)
+
+    def positive_number(self, field: str, default: float | None = None) -> float:
+        """A finite number above 0. Without a default the field is required."""
+        value = self._value(field, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise self.refused(field, "a number above 0")
+        return float(value)
+
+    def number(self, field: str, default: float) -> float:
+        """A finite number from 0 on."""
+        value = self._value(field, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+            raise self.refused(field, "a number from 0 on")
+        return float(value)
+
+    def flag(self, field: str, default: bool) -> bool:
+        """True or false."""
+        value = self._value(field, default)
+        if not isinstance(value, bool):
+            raise self.refused(field, "true or false")
+        return value
+
+    def strings(self, field: str) -> list[str]:
+        """A list of strings; empty where absent."""
+        value = self._value(field, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self.refused(field, "a list of strings")
+        return value
+
+    def string_values(self, field: str) -> set[str]:
+        """The values of an object whose values are strings. The field is required."""
+        value = self._value(field, None)
+        if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+            raise self.refused(field, "an object of strings")
+        return set(value.values())
+
+    def section(self, field: str) -> "ConfigFile":
+        """An object inside this one; empty where absent."""
+        value = self._value(field, {})
+        if not isinstance(value, dict):
+            raise self.refused(field, "an object")
+        return ConfigFile(value, f"{self._name} {field}")
+
+    def optional_positive_integer(self, field: str, default: int) -> int | None:
+        """A count that an explicit null switches off."""
+        if field in self._fields and self._fields[field] is None:
+            return None
+        return self.positive_integer(field, default)
+
+    def choice(self, field: str, allowed: list[str]) -> str:
+        """One of the allowed strings, of which the first is the default."""
+        value = self._value(field, allowed[0])
+        if value not in allowed:
+            raise self.refused(field, " or ".join(allowed))
+        return str(value)
+
+    def require_absent_or(self, field: str, only: object) -> None:
+        """Refuses a field that asks for something else than the one value supported."""
+        if self._value(field, only) != only:
+            raise self.refused(field, str(only))
+
+    def refused(self, field: str, allowed: str) -> InvalidArgumentError:
+        """The error to raise for `field`."""
+        return InvalidArgumentError(f"{self._name} {field}", self._fields.get(field), allowed)
+
+    def _integer(self, field: str, default: int | None, minimum: int) -> int:
+        value = self._value(field, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+            raise self.refused(field, f"an integer from {minimum} on")
+        return value
+
+    def _value(self, field: str, default: Any) -> Any:
+        value = self._fields.get(field)
+        return default if value is None else value

@@ -1,0 +1,112 @@
+"""Reads checkpoints: safetensors files only, one or many behind an index. Nothing is unpickled, ever."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.config_file import ConfigFile, read_json_object
+
+_SINGLE_FILE = "model.safetensors"
+_INDEX_FILE = "model.safetensors.index.json"
+_PICKLED_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt"}
+_STORED_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_MAX_NAMED = 5
+
+Shape = tuple[int, ...]
+
+
+class Checkpoint:
+    """The tensors of a checkpoint directory, by name; opened, not yet read.
+
+    Args:
+        model_dir: holds model.safetensors, or model.safetensors.index.json and the files that it names.
+
+    Raises:
+        InvalidArgumentError: there are no such files, or they are not safetensors.
+    """
+
+    def __init__(self, model_dir: Path) -> None:
+        self.files = tuple(model_dir / name for name in _file_names(model_dir))
+        self._readers: dict[str, Any] = {}
+        for path in self.files:
+            reader = _open(path)
+            self._readers.update(dict.fromkeys(reader.keys(), reader))
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """Shape of each tensor."""
+        return {name: tuple(reader.get_slice(name).get_shape()) for name, reader in self._readers.items()}
+
+    def stored_dtypes(self) -> set[torch.dtype]:
+        """The dtypes that tensors are stored in.
+
+        Raises:
+            InvalidArgumentError: names a tensor of a dtype that is not supported.
+        """
+        names = {str(reader.get_slice(name).get_dtype()): name for name, reader in self._readers.items()}
+        for dtype, name in names.items():
+            if dtype not in _STORED_DTYPES:
+                raise InvalidArgumentError(f"tensor {name} dtype", dtype, ", ".join(_STORED_DTYPES))
+        return {_STORED_DTYPES[dtype] for dtype in names}
+
+    def check_shapes(self, expected: Mapping[str, Shape], ignored: frozenset[str] = frozenset()) -> None:
+        """Compares what is there with what the model needs.
+
+        Args:
+            expected: shape of each tensor that the model reads.
+            ignored: names of tensors that may be there as well.
+
+        Raises:
+            InvalidArgumentError: names the tensors that are missing, unexpected or of another shape.
+        """
+        shapes = {name: shape for name, shape in self.shapes.items() if name not in ignored}
+        both = expected.keys() & shapes.keys()
+        wrong = [f"{name} is {shapes[name]}, not {expected[name]}" for name in both if shapes[name] != expected[name]]
+        faults = {
+            "missing": expected.keys() - shapes.keys(),
+            "unexpected": shapes.keys() - expected.keys(),
+            "misshapen": wrong,
+        }
+        found = "; ".join(f"{kind}: {_named(sorted(names))}" for kind, names in faults.items() if names)
+        if found:
+            allowed = f"the tensors that config.json implies; {found}"
+            raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor as stored, on CPU. It may lie in the mapped file: copy what is to be kept."""
+        tensor: torch.Tensor = self._readers[name].get_tensor(name)
+        return tensor
+
+
+def _file_names(model_dir: Path) -> list[str]:
+    if (model_dir / _INDEX_FILE).is_file():
+        return _indexed_file_names(model_dir / _INDEX_FILE)
+    if (model_dir / _SINGLE_FILE).is_file():
+        return [_SINGLE_FILE]
+    found = sorted(path.name for path in model_dir.glob("*") if path.suffix in _PICKLED_SUFFIXES)
+    allowed = f"a directory with {_SINGLE_FILE} or {_INDEX_FILE}"
+    raise InvalidArgumentError(f"model directory {model_dir}", _named(found) or "neither of them", allowed)
+
+
+def _indexed_file_names(index: Path) -> list[str]:
+    names = ConfigFile(read_json_object(index), index.name).string_values("weight_map")
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise InvalidArgumentError(index.name, name, "names of .safetensors files beside it")
+    return sorted(names)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (OSError, SafetensorError) as error:
+        raise InvalidArgumentError(str(path), str(error), "a readable safetensors file") from None
+
+
+def _named(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return ", ".join(names[:_MAX_NAMED]) + more
