@@ -45,12 +45,14 @@ def byte_level_bpe() -> Tokenizer:
 
 def unigram_with_byte_fallback() -> Tokenizer:
     """As newer conversions of Llama 2 and Mistral: `▁` for spaces, byte tokens, one space put before the first word."""
-    return _without_special_bytes(_unigram([*SPECIAL_TOKENS, *_byte_tokens()]), decoder=_sentencepiece_decoder())
+    return _without_special_bytes(
+        _unigram([*SPECIAL_TOKENS, *_byte_tokens()], splits_words=False), decoder=_sentencepiece_decoder()
+    )
 
 
 def unigram_with_metaspace_decoder() -> Tokenizer:
     """As T5 and XLM-R: the control tokens are pieces of the model's own vocabulary, the decoder is a plain one."""
-    tokenizer = _unigram(SPECIAL_TOKENS)
+    tokenizer = _unigram(SPECIAL_TOKENS, splits_words=True)
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
     return tokenizer
 
@@ -100,9 +102,9 @@ def _trained_byte_level_bpe() -> str:
     return str(tokenizer.to_str())
 
 
-def _unigram(special_tokens: Sequence[str]) -> Tokenizer:
+def _unigram(special_tokens: Sequence[str], *, splits_words: bool) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=splits_words)
     trainer = trainers.UnigramTrainer(
         vocab_size=len(special_tokens) + 200,
         special_tokens=list(special_tokens),
