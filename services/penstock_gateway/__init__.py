@@ -1,0 +1,1 @@
+"""The gateway: admits, queues, balances and streams generation requests over the model replicas."""
