@@ -1,0 +1,42 @@
+"""What this server can do: its limits, and the one table of what it cannot do yet."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from penstock_gateway.requests import GenerationRequest
+from penstock_shared.errors import UnimplementedError
+
+# Name of a field whose mechanism does not exist yet -> whether a request asks for it.
+_UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
+    "constraint": lambda request: request.has_constraint,
+    "adapter": lambda request: request.adapter is not None,
+    "echo": lambda request: request.is_echoing,
+    "sampling.prompt_logprobs": lambda request: request.sampling.prompt_logprobs is not None,
+    "cache.ttl": lambda request: request.cache.ttl_s is not None,
+    "cache.tags": lambda request: bool(request.cache.tags),
+    "cache.scope": lambda request: request.cache.scope is not None,
+    "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
+}
+UNIMPLEMENTED_RPCS = ("Resume", "Embed")
+UNIMPLEMENTED = (*_UNIMPLEMENTED_FIELDS, *UNIMPLEMENTED_RPCS)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request. The fixed ones are those of `types.proto`; the others are settings."""
+
+    max_input_bytes: int
+    max_output_tokens: int
+    max_choices: int = 16
+    max_stop_strings: int = 16
+    max_stop_bytes: int = 256
+    max_stop_token_ids: int = 64
+    max_logit_bias: int = 1024
+    max_logprobs: int = 20
+
+
+def refuse_unimplemented(request: GenerationRequest) -> None:
+    """Raises `UnimplementedError` for the first field that nothing here would act on."""
+    for name, is_asked in _UNIMPLEMENTED_FIELDS.items():
+        if is_asked(request):
+            raise UnimplementedError(name)

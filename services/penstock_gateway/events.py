@@ -1,0 +1,109 @@
+"""What a client is told while its request runs. The messages of `inference.v1`, as plain values."""
+
+import enum
+from dataclasses import dataclass
+
+from penstock_gateway.sampling import ResolvedSampling
+
+
+class FinishReason(enum.IntEnum):
+    """Why a choice ended; the numbers of `types.v1.FinishReason`."""
+
+    STOP = 1
+    LENGTH = 2
+    CANCELLED = 3
+    ERROR = 4
+
+
+class CacheOutcome(enum.IntEnum):
+    """Where an answer comes from; the numbers of `inference.v1.CacheOutcome`."""
+
+    SKIPPED = 1
+    BYPASSED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """What the cache did for a request, and why."""
+
+    outcome: CacheOutcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Log probability (natural) of one token, and the most likely alternatives as (token id, logprob)."""
+
+    token_id: int
+    logprob: float
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The request was accepted and dispatched."""
+
+    request_id: str
+    model: str
+    model_revision: str
+    replica: str
+    routing_reason: str
+    cache: CacheReport
+    sampling: ResolvedSampling
+    trace_id: str
+    prompt_tokens: int
+
+
+@dataclass(slots=True)
+class Delta:
+    """More output of one choice. Mutable: output that is not yet on its way is merged into it."""
+
+    choice: int
+    text: str
+    token_ids: list[int]
+    logprobs: list[TokenLogprobs]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One choice has ended; what matched, where the reason is STOP."""
+
+    choice: int
+    reason: FinishReason
+    stop_string: str | None = None
+    stop_token_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens counted for a request, over all its choices."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cached_prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where a request's time went, in nanoseconds. The phases follow each other."""
+
+    admit_ns: int
+    tokenize_ns: int
+    queue_ns: int
+    prefill_ns: int
+    decode_ns: int
+    total_ns: int
+    time_to_first_token_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """The last event of an answer."""
+
+    usage: Usage
+    timings: Timings
+    num_resumed: int
+    is_exact_continuation: bool
+
+
+Event = Started | Delta | Finished
