@@ -1,0 +1,206 @@
+"""The life of an accepted request, from its tokens to its one terminal event. All synchronous: others act on it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from penstock_gateway.answer_buffer import AnswerBuffer
+from penstock_gateway.choice import Choice, Placement
+from penstock_gateway.events import CacheReport, Delta, Final, Finished, FinishReason, Started, TokenLogprobs, Usage
+from penstock_gateway.requests import Criticality
+from penstock_gateway.sampling import ResolvedSampling
+from penstock_gateway.timeline import Timeline
+from penstock_gateway.vocabulary import Vocabulary
+from penstock_shared.deadlines import Deadline
+from penstock_shared.directory import ModelSpec
+from penstock_shared.errors import InternalError, PenstockError
+from penstock_shared.tracing import TraceContext
+
+# A request that was there when two replicas died may be what kills them.
+_MAX_DEATHS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be generated: all that a replica needs to know of a request."""
+
+    request_id: str
+    spec: ModelSpec
+    prompt_token_ids: Sequence[int]
+    sampling: ResolvedSampling
+    tenant: str
+    criticality: Criticality
+    deadline: Deadline
+    trace: TraceContext
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaIdentity:
+    """Which replica it is, and what its arithmetic is."""
+
+    replica_id: str
+    revision: str
+    numerics_fingerprint: str
+
+
+class Generation:
+    """A request's choices and what its client is told of them.
+
+    Args:
+        job: what is to be generated.
+        vocabulary: of the job's model.
+        buffer: where events go.
+        timeline: notes the instants.
+        cache: what to report of the cache.
+        new_sequence_id: numbers unique in this gateway.
+        is_returning_token_ids: deltas carry token ids.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        vocabulary: Vocabulary,
+        buffer: AnswerBuffer,
+        timeline: Timeline,
+        cache: CacheReport,
+        new_sequence_id: Callable[[], int],
+        is_returning_token_ids: bool,
+    ) -> None:
+        self.job = job
+        stops = job.sampling.stop
+        self.choices = [Choice(i, new_sequence_id(), vocabulary, stops) for i in range(job.sampling.n)]
+        self.waiting = list(self.choices)
+        self.replica: ReplicaIdentity | None = None
+        self.routing_reason = ""
+        self.num_resumed = 0
+        self.is_over = False
+        self.queued_s = 0.0
+        self._buffer = buffer
+        self._timeline = timeline
+        self.cache = cache
+        self._is_returning_token_ids = is_returning_token_ids
+        self._num_placements = 0
+        self._num_deaths = 0
+        self._is_exact = True
+        self._cached_prompt_tokens: int | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"Generation({self.job.request_id}, waiting={len(self.waiting)}/{len(self.choices)}, over={self.is_over})"
+        )
+
+    def waiting_lengths(self) -> list[int]:
+        """Prompt and output so far of each choice that waits for a replica, in tokens."""
+        prompt = len(self.job.prompt_token_ids)
+        return [prompt + len(choice.output_token_ids) for choice in self.waiting]
+
+    def place(self, replica: ReplicaIdentity, count: int, reason: str) -> tuple[int, list[Choice]]:
+        """The first `count` waiting choices go to a replica. Returns the number of this attempt, and the choices."""
+        placed, self.waiting = self.waiting[:count], self.waiting[count:]
+        self._num_placements += 1
+        first = self.replica or replica
+        self._is_exact &= replica.numerics_fingerprint == first.numerics_fingerprint
+        if self.replica is None:
+            self._begin(replica, reason)
+        return self._num_placements, placed
+
+    def take_output(self, choice: Choice, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> bool:
+        """Tokens of a choice came. True where they complete a stop string: the worker need not go on."""
+        self._timeline.token_came()
+        scan, count = choice.feed(token_ids)
+        self._emit(choice, scan.text, token_ids[:count], logprobs[:count])
+        if scan.matched is None:
+            return False
+        self._finish(Finished(choice.index, FinishReason.STOP, stop_string=scan.matched), choice)
+        return True
+
+    def end_choice(
+        self, choice: Choice, reason: FinishReason, *, stop_token_id: int | None, cached_prompt_tokens: int
+    ) -> None:
+        """The worker ended a choice by STOP or LENGTH."""
+        if choice.is_finished:
+            return
+        self._count_cached(cached_prompt_tokens)
+        scan = choice.finish()
+        self._emit(choice, scan.text, (), ())
+        if scan.matched is None:
+            finished = Finished(choice.index, reason, stop_token_id=stop_token_id)
+        else:
+            finished = Finished(choice.index, FinishReason.STOP, stop_string=scan.matched)
+        self._finish(finished, choice)
+
+    def lose(self, choices: Sequence[Choice]) -> None:
+        """Choices lost their place at a worker without having finished: they wait again."""
+        for choice in choices:
+            choice.placement = None
+        self.waiting += choices
+
+    def resume(self, *, was_death: bool) -> None:
+        """Some choices are going to move to another replica; fails where this request is suspected of the death."""
+        self.num_resumed += 1
+        self._num_deaths += was_death
+        if self._num_deaths >= _MAX_DEATHS:
+            self.fail(InternalError(f"the request was running on {_MAX_DEATHS} replicas when they died"))
+
+    def fail(self, error: PenstockError) -> None:
+        """Ends the request with an error, if it has not ended."""
+        self._end(error)
+
+    def abandon(self) -> list[tuple[Choice, Placement]]:
+        """Nobody waits for it any more. Returns what is to be cancelled at workers."""
+        self._end(None)
+        running = [(choice, choice.placement) for choice in self.choices if choice.placement is not None]
+        self.waiting.clear()
+        return running
+
+    def final(self) -> Final:
+        """Usage and timings so far."""
+        return Final(self.usage(), self._timeline.timings(), self.num_resumed, self._is_exact)
+
+    def usage(self) -> Usage:
+        """Tokens so far."""
+        completion = sum(len(choice.output_token_ids) for choice in self.choices)
+        return Usage(len(self.job.prompt_token_ids), completion, self._cached_prompt_tokens or 0)
+
+    def finish_reasons(self) -> list[str]:
+        """Why the choices that have ended did so, in the words of the conventions."""
+        return [choice.finish_reason.name.lower() for choice in self.choices if choice.finish_reason is not None]
+
+    def _begin(self, replica: ReplicaIdentity, reason: str) -> None:
+        self.replica, self.routing_reason = replica, reason
+        self._timeline.dispatched()
+        started = Started(
+            request_id=self.job.request_id,
+            model=self.job.spec.name,
+            model_revision=replica.revision,
+            replica=replica.replica_id,
+            routing_reason=reason,
+            cache=self.cache,
+            sampling=self.job.sampling,
+            trace_id=self.job.trace.trace_id_hex,
+            prompt_tokens=len(self.job.prompt_token_ids),
+        )
+        self._buffer.put(started)
+
+    def _emit(self, choice: Choice, text: str, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
+        shown_ids = list(token_ids) if self._is_returning_token_ids else []
+        if text or shown_ids or logprobs:
+            self._buffer.put(Delta(choice.index, text, shown_ids, list(logprobs)))
+
+    def _finish(self, finished: Finished, choice: Choice) -> None:
+        choice.finish_reason = finished.reason
+        choice.placement = None
+        self._buffer.put(finished)
+        if all(each.is_finished for each in self.choices):
+            self._end(None)
+
+    def _end(self, error: PenstockError | None) -> None:
+        if not self.is_over:
+            self.is_over = True
+            self._timeline.ended()
+            self._buffer.close(error)
+
+    def _count_cached(self, num_tokens: int) -> None:
+        """The least of the choices: what no choice had to compute."""
+        known = self._cached_prompt_tokens
+        self._cached_prompt_tokens = num_tokens if known is None else min(known, num_tokens)

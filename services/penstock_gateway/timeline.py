@@ -1,0 +1,91 @@
+"""When the phases of a request ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from penstock_gateway.events import Timings
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Instants of one request, monotonic nanoseconds; None where it did not come so far.
+
+    Attributes:
+        clock_ns: the monotonic clock.
+        arrived_wall_ns: the arrival by the wall clock, for spans.
+    """
+
+    clock_ns: Callable[[], int] = field(repr=False)
+    arrived_wall_ns: int
+    arrived_ns: int
+    admitted_ns: int | None = None
+    tokenized_ns: int | None = None
+    dispatched_ns: int | None = None
+    first_token_ns: int | None = None
+    last_token_ns: int | None = None
+    first_sent_ns: int | None = None
+    ended_ns: int | None = None
+
+    @classmethod
+    def begin(cls, clock_ns: Callable[[], int], wall_clock_ns: Callable[[], int]) -> "Timeline":
+        """A request has arrived."""
+        return cls(clock_ns, wall_clock_ns(), clock_ns())
+
+    def admitted(self) -> None:
+        """It has its place."""
+        self.admitted_ns = self.clock_ns()
+
+    def tokenized(self) -> None:
+        """Its prompt is token ids."""
+        self.tokenized_ns = self.clock_ns()
+
+    def dispatched(self) -> None:
+        """A replica has it. A later replica does not change when the first one had it."""
+        if self.dispatched_ns is None:
+            self.dispatched_ns = self.clock_ns()
+
+    def token_came(self) -> None:
+        """Output came from the replica."""
+        self.last_token_ns = self.clock_ns()
+        if self.first_token_ns is None:
+            self.first_token_ns = self.last_token_ns
+
+    def sent(self) -> None:
+        """Output is being handed to the transport."""
+        if self.first_sent_ns is None:
+            self.first_sent_ns = self.clock_ns()
+
+    def ended(self) -> None:
+        """Its terminal event is there."""
+        if self.ended_ns is None:
+            self.ended_ns = self.clock_ns()
+
+    def phases(self) -> list[tuple[str, int, int]]:
+        """Name, begin and end of each phase that was begun; the last one ends with the request."""
+        instants = (
+            ("admit", self.arrived_ns, self.admitted_ns),
+            ("tokenize", self.admitted_ns, self.tokenized_ns),
+            ("queue", self.tokenized_ns, self.dispatched_ns),
+            ("prefill", self.dispatched_ns, self.first_token_ns),
+            ("decode", self.first_token_ns, self.last_token_ns),
+        )
+        end_ns = self.clock_ns() if self.ended_ns is None else self.ended_ns
+        return [(name, begin, end_ns if end is None else end) for name, begin, end in instants if begin is not None]
+
+    def wall_ns(self, instant_ns: int) -> int:
+        """An instant of the monotonic clock by the wall clock."""
+        return self.arrived_wall_ns + instant_ns - self.arrived_ns
+
+    def timings(self) -> Timings:
+        """Durations of the phases so far."""
+        lasted = {name: end - begin for name, begin, end in self.phases()}
+        end_ns = self.clock_ns() if self.ended_ns is None else self.ended_ns
+        return Timings(
+            admit_ns=lasted["admit"],
+            tokenize_ns=lasted.get("tokenize", 0),
+            queue_ns=lasted.get("queue", 0),
+            prefill_ns=lasted.get("prefill", 0),
+            decode_ns=lasted.get("decode", 0),
+            total_ns=end_ns - self.arrived_ns,
+            time_to_first_token_ns=None if self.first_sent_ns is None else self.first_sent_ns - self.arrived_ns,
+        )
