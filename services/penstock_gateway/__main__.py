@@ -1,0 +1,225 @@
+"""Starts the gateway: `python -m penstock_gateway`."""
+
+import asyncio
+import itertools
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import uvloop
+
+from penstock.inference.v1 import inference_pb2_grpc
+from penstock_gateway.admission import Admission, Bounds
+from penstock_gateway.capabilities import Limits
+from penstock_gateway.directory_file import DirectoryFile
+from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.http import HttpServer
+from penstock_gateway.metrics import GatewayMetrics
+from penstock_gateway.models import ModelCatalog
+from penstock_gateway.pipeline import Identifiers, Pipeline
+from penstock_gateway.readiness import Readiness
+from penstock_gateway.replica_pool import ReplicaPool
+from penstock_gateway.service import SERVICE_NAME, InferenceService
+from penstock_gateway.settings import GatewaySettings
+from penstock_gateway.tokenizer_client import TokenizerClient
+from penstock_gateway.vocabulary import VocabularyStore
+from penstock_shared.channels import open_channel
+from penstock_shared.credentials import FleetCredential
+from penstock_shared.directory import Directory, DirectoryWatcher
+from penstock_shared.errors import PenstockError
+from penstock_shared.logs import configure_logging, get_logger
+from penstock_shared.server import GrpcServer, serve_until_signalled
+from penstock_shared.settings import fail_start, load_settings
+from penstock_shared.tracing import Tracer, make_tracer
+
+_SERVICE = "penstock-gateway"
+_TICK_S = 0.25
+# Seeds go to clients, and some of them read numbers as doubles.
+_SEED_BITS = 53
+
+
+def main() -> None:
+    """Serves until signalled; ends with code 1 and one line when it cannot start."""
+    settings = load_settings(GatewaySettings)
+    configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
+    try:
+        uvloop.run(_serve(settings))
+    except (PenstockError, OSError) as error:
+        fail_start(str(error))
+
+
+async def _serve(settings: GatewaySettings) -> None:
+    tracer = make_tracer(_SERVICE, settings)
+    try:
+        gateway = Gateway(settings, tracer)
+        async with gateway.running():
+            await serve_until_signalled(gateway.server, drain_grace_s=settings.drain_grace_s)
+    finally:
+        tracer.shutdown()
+
+
+class Gateway:
+    """All the parts, wired.
+
+    Attributes:
+        server: the gRPC server.
+        address: host:port of it, once it runs.
+        http_address: host:port of the HTTP side, once it runs.
+        missing: what keeps it from serving.
+
+    Raises:
+        FailedPreconditionError: the fleet credential cannot be read.
+    """
+
+    def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
+        credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
+        self._settings = settings
+        self._open_channel = partial(
+            open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
+        )
+        self.server = GrpcServer(
+            bind=settings.bind,
+            service_names=[SERVICE_NAME],
+            tracer=tracer,
+            max_message_bytes=settings.max_message_bytes,
+        )
+        self.address = self.http_address = ""
+        self.missing: Callable[[], list[str]] = lambda: ["not started"]
+        self._directory_file = DirectoryFile(settings.state_dir / "directory.json")
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="directory")
+        self.dispatcher = Dispatcher(
+            clock=time.monotonic,
+            call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
+            longest_wait_s=settings.longest_wait_without_replica_s,
+        )
+        self.admission = _admission(settings)
+        self._metrics = GatewayMetrics()
+        self._metrics.watch(self.admission, self.dispatcher)
+        self._models = ModelCatalog(time.time)
+        self._tracer = tracer
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Gateway"]:
+        """Serves while the block runs.
+
+        Raises:
+            OSError: an address cannot be bound.
+        """
+        async with AsyncExitStack() as stack:
+            tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
+            fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
+            tokenizer = TokenizerClient(tokenizer_channel)
+            self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
+            stack.push_async_callback(self._vocabularies.close)
+            self._pool = ReplicaPool(
+                dispatcher=self.dispatcher,
+                open_channel=self._open_channel,
+                gateway_id=f"gateway-{uuid.uuid4().hex[:8]}",
+            )
+            stack.push_async_callback(self._pool.close)
+            stack.callback(self._disk.shutdown)
+            readiness = self._readiness(tokenizer)
+            self.missing = readiness.missing
+            await self._listen(stack, tokenizer, readiness)
+            saved = self._directory_file.load()
+            if saved is not None:
+                self._follow(saved)
+            watcher = DirectoryWatcher(fleet_channel, on_change=self._take_directory)
+            async with asyncio.TaskGroup() as background:
+                tasks = [background.create_task(run()) for run in (watcher.run, readiness.run, self._tick)]
+                yield self
+                for task in tasks:
+                    task.cancel()
+
+    async def _listen(self, stack: AsyncExitStack, tokenizer: TokenizerClient, readiness: Readiness) -> None:
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service(tokenizer), self.server.server)
+        http = HttpServer(self._settings.http_bind, metrics=self._metrics, missing=readiness.missing)
+        stack.push_async_callback(http.close)
+        self.http_address = _with_port(self._settings.http_bind, await http.start())
+        self.address = _with_port(self._settings.bind, await self.server.start())
+        stack.push_async_callback(self.server.drain, 0)
+        get_logger("main").info("listening", address=self.address, http=self.http_address)
+
+    def _service(self, tokenizer: TokenizerClient) -> InferenceService:
+        limits = Limits(self._settings.max_input_bytes, self._settings.max_output_tokens)
+        pipeline = Pipeline(
+            models=self._models,
+            limits=limits,
+            admission=self.admission,
+            tokenizer=tokenizer,
+            vocabularies=self._vocabularies,
+            dispatcher=self.dispatcher,
+            tracer=self._tracer,
+            metrics=self._metrics,
+            identifiers=_identifiers(),
+            client_buffer_bytes=self._settings.client_buffer_bytes,
+        )
+        return InferenceService(
+            pipeline,
+            models=self._models,
+            dispatcher=self.dispatcher,
+            limits=limits,
+            max_message_bytes=self._settings.max_message_bytes,
+            max_request_s=self._settings.max_request_s,
+            server_version=_version(),
+        )
+
+    def _readiness(self, tokenizer: TokenizerClient) -> Readiness:
+        return Readiness(
+            models=self._models,
+            tokenizer=tokenizer,
+            vocabularies=self._vocabularies,
+            dispatcher=self.dispatcher,
+            on_change=self.server.set_serving,
+        )
+
+    def _take_directory(self, directory: Directory) -> None:
+        self._follow(directory)
+        self._disk.submit(self._directory_file.save, directory)
+
+    def _follow(self, directory: Directory) -> None:
+        self._models.update(directory)
+        self._vocabularies.keep_only({spec.tokenizer_fingerprint for spec in directory.models})
+        self._pool.update(directory)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            self.dispatcher.tick()
+
+
+def _admission(settings: GatewaySettings) -> Admission:
+    return Admission(
+        total=Bounds(settings.max_requests, settings.max_prompt_tokens),
+        per_tenant=Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
+        clock=time.monotonic,
+    )
+
+
+def _identifiers() -> Identifiers:
+    sequence_ids = itertools.count(1)
+    return Identifiers(
+        new_request_id=lambda: f"req-{uuid.uuid4().hex}",
+        new_sequence_id=lambda: next(sequence_ids),
+        draw_seed=lambda: random.getrandbits(_SEED_BITS),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("penstock")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "0+unknown"
+
+
+def _with_port(bind: str, port: int) -> str:
+    return f"{bind.rpartition(':')[0]}:{port}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What Prometheus reads: the GenAI histograms, and gauges that are read from the components when it asks."""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from penstock_gateway.admission import Admission
+from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.generation import Generation
+from penstock_gateway.timeline import Timeline
+from penstock_shared import semconv
+
+_LABELS = ("gen_ai_operation_name", "gen_ai_request_model")
+_SECONDS_PER_NS = 1e-9
+
+
+class GatewayMetrics:
+    """Counts requests as they end. Nothing is done per token."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._time_to_first_token = self._histogram(
+            semconv.METRIC_TIME_TO_FIRST_TOKEN,
+            "From a streaming request's arrival to its first output.",
+            semconv.TIME_TO_FIRST_TOKEN_BOUNDS_S,
+        )
+        self._time_per_output_token = self._histogram(
+            semconv.METRIC_TIME_PER_OUTPUT_TOKEN,
+            "Time between output tokens after the first.",
+            semconv.TIME_PER_OUTPUT_TOKEN_BOUNDS_S,
+        )
+        self._duration = self._histogram(
+            semconv.METRIC_REQUEST_DURATION, "Duration of requests.", semconv.REQUEST_DURATION_BOUNDS_S, "error_type"
+        )
+        self._tokens = Counter(
+            "penstock_gateway_tokens", "Tokens of ended requests.", ("direction", *_LABELS), registry=self.registry
+        )
+        self._resumed = Counter(
+            "penstock_gateway_resumed", "Moves of requests to another replica.", registry=self.registry
+        )
+
+    def observe_request(self, timeline: Timeline, *, operation: str, model: str, error: str | None) -> None:
+        """A request has ended; `error` is the name of its status where it failed."""
+        duration_ns = (timeline.ended_ns or timeline.clock_ns()) - timeline.arrived_ns
+        self._duration.labels(operation, model, error or "").observe(duration_ns * _SECONDS_PER_NS)
+        if timeline.first_sent_ns is not None:
+            waited_ns = timeline.first_sent_ns - timeline.arrived_ns
+            self._time_to_first_token.labels(operation, model).observe(waited_ns * _SECONDS_PER_NS)
+
+    def observe_output(self, timeline: Timeline, generation: Generation, *, operation: str) -> None:
+        """Tokens of a request that has ended, well or not."""
+        usage, model = generation.usage(), generation.job.spec.name
+        self._tokens.labels("input", operation, model).inc(usage.prompt_tokens)
+        self._tokens.labels("output", operation, model).inc(usage.completion_tokens)
+        self._resumed.inc(generation.num_resumed)
+        num_steps = usage.completion_tokens // len(generation.choices) - 1
+        if num_steps > 0 and timeline.first_token_ns is not None and timeline.last_token_ns is not None:
+            decode_ns = timeline.last_token_ns - timeline.first_token_ns
+            self._time_per_output_token.labels(operation, model).observe(decode_ns / num_steps * _SECONDS_PER_NS)
+
+    def watch(self, admission: Admission, dispatcher: Dispatcher) -> None:
+        """Adds the gauges of these components."""
+        self.registry.register(_GaugeReader(admission, dispatcher))
+
+    def render(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
+
+    def _histogram(self, name: str, what: str, bounds: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(
+            name.replace(".", "_"), what, (*_LABELS, *labels), unit="seconds", buckets=bounds, registry=self.registry
+        )
+
+
+class _GaugeReader(Collector):
+    """Reads the components' state at the moment of a scrape."""
+
+    def __init__(self, admission: Admission, dispatcher: Dispatcher) -> None:
+        self._admission = admission
+        self._dispatcher = dispatcher
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The gauges now."""
+        yield _gauge("admitted_requests", "Requests under way.", self._admission.num_requests)
+        yield _gauge("admitted_tokens", "Prompt tokens of requests under way.", self._admission.num_tokens)
+        yield from self._queue_gauges()
+        yield from self._credit_gauges()
+
+    def _queue_gauges(self) -> Iterator[GaugeMetricFamily]:
+        requests = GaugeMetricFamily("penstock_gateway_queue_requests", "Requests that wait.", labels=["model"])
+        tokens = GaugeMetricFamily("penstock_gateway_queue_tokens", "Prompt tokens that wait.", labels=["model"])
+        for model, queue in self._dispatcher.queues.items():
+            requests.add_metric([model], len(queue))
+            tokens.add_metric([model], queue.num_tokens)
+        yield from (requests, tokens)
+
+    def _credit_gauges(self) -> Iterator[GaugeMetricFamily]:
+        labels = ["model", "replica"]
+        granted = GaugeMetricFamily("penstock_gateway_credit_sequences", "Sequences granted.", labels=labels)
+        spent = GaugeMetricFamily("penstock_gateway_running_sequences", "Sequences at a replica.", labels=labels)
+        load = GaugeMetricFamily("penstock_gateway_replica_load", "Share of the credit spent.", labels=labels)
+        for link in self._dispatcher.links:
+            where = [link.model, link.replica_id]
+            granted.add_metric(where, link.ledger.credit.num_sequences)
+            spent.add_metric(where, link.ledger.num_sequences)
+            load.add_metric(where, link.ledger.load)
+        yield from (granted, spent, load)
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"penstock_gateway_{name}", what, value=value)

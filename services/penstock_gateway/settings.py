@@ -1,0 +1,50 @@
+"""What the gateway can be told, by environment variables that begin with PENSTOCK_GATEWAY_."""
+
+from pydantic import Field, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from penstock_shared.settings import ServiceSettings
+
+_ADDRESS = r"^.+:\d+$"
+
+
+class GatewaySettings(ServiceSettings):
+    """Settings of the gateway.
+
+    Attributes:
+        bind: host:port for gRPC; port 0 lets the system choose.
+        http_bind: host:port for /healthz and /metrics.
+        tokenizer_address: of the tokenizer service.
+        fleet_address: of the fleet, which knows models and replicas.
+        max_message_bytes: bound of one gRPC message.
+        max_input_bytes: bound of one request's text.
+        max_output_tokens: bound of one choice.
+        max_request_s: longest a request may take, whatever deadline its client sets.
+        max_requests, max_prompt_tokens: bounds of all that is under way.
+        max_requests_per_tenant, max_prompt_tokens_per_tenant: the same for each tenant.
+        client_buffer_bytes: most output that waits for one client to read it.
+        longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_GATEWAY_")
+
+    bind: str = Field("127.0.0.1:50051", pattern=_ADDRESS)
+    http_bind: str = Field("127.0.0.1:8080", pattern=_ADDRESS)
+    tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
+    fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
+    max_message_bytes: int = Field(16 << 20, ge=1 << 16)
+    max_input_bytes: int = Field(1 << 20, ge=1)
+    max_output_tokens: int = Field(4096, ge=1)
+    max_request_s: float = Field(600.0, gt=0)
+    max_requests: int = Field(2048, ge=1)
+    max_requests_per_tenant: int = Field(2048, ge=1)
+    max_prompt_tokens: int = Field(4 << 20, ge=1)
+    max_prompt_tokens_per_tenant: int = Field(4 << 20, ge=1)
+    client_buffer_bytes: int = Field(256 << 10, ge=1 << 10)
+    longest_wait_without_replica_s: float = Field(15.0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_input_fits_message(self) -> "GatewaySettings":
+        if self.max_input_bytes > self.max_message_bytes:
+            raise ValueError("PENSTOCK_GATEWAY_MAX_INPUT_BYTES must be at most PENSTOCK_GATEWAY_MAX_MESSAGE_BYTES")
+        return self

@@ -1,0 +1,47 @@
+"""A FleetService that publishes what a test tells it to."""
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
+from penstock_shared.directory import Directory, directory_to_proto
+from penstock_shared.server import GrpcServer
+from penstock_shared.tracing import Tracer
+
+
+class ScriptedFleet(fleet_pb2_grpc.FleetServiceServicer):
+    """Streams the directory of the last `publish` to every watcher."""
+
+    def __init__(self) -> None:
+        self.directory = Directory()
+        self.address = ""
+        self._changed = asyncio.Condition()
+        self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("fleet"))
+        fleet_pb2_grpc.add_FleetServiceServicer_to_server(self, self._server.server)
+
+    async def start(self) -> None:
+        """Listens; `address` is set."""
+        self.address = f"127.0.0.1:{await self._server.start()}"
+
+    async def stop(self) -> None:
+        """Breaks all watches."""
+        await self._server.server.stop(0)
+
+    async def publish(self, directory: Directory) -> None:
+        """The directory changes."""
+        async with self._changed:
+            self.directory = directory
+            self._changed.notify_all()
+
+    async def WatchReplicas(  # type: ignore[override]  # noqa: N802 - gRPC's naming
+        self, _request: fleet_pb2.WatchReplicasRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> None:
+        """The directory now and after each change."""
+        sent: Directory | None = None
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.directory is not sent)
+                sent = self.directory
+            await context.write(fleet_pb2.WatchReplicasResponse(directory=directory_to_proto(sent)))
