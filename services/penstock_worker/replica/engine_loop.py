@@ -168,12 +168,13 @@ class EngineLoop:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._inbox or self._is_stopping or self._engine.has_work)
-                if self._is_stopping:
-                    return False
                 commands, self._inbox = self._inbox, []
+                is_stopping = self._is_stopping
                 # From here on a cancel counts as arriving during the step that these commands lead to.
                 self._step = self.stats.step + 1
             self._apply(commands)
+            if is_stopping:
+                return False
             if self._engine.has_work:
                 return True
             self._step = self.stats.step

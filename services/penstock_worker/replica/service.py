@@ -89,6 +89,8 @@ async def _ending(session: Session, work: Coroutine[Any, Any, None]) -> None:
         await work
     except PenstockError as error:
         session.end(error)
+    except grpc.aio.InternalError:  # gRPC's word for a peer that is gone
+        session.end(None)
     except Exception:  # noqa: BLE001 - the border: a defect ends this session and no other
         get_logger("session").exception("session failed", gateway=session.gateway_id)
         session.end(InternalError("internal error; see the replica's log"))
