@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 
 from penstock.local.errors import LocalError, NotRunningError
+from penstock.local.leftovers import end_leftovers
 from penstock.local.paths import StateDir
-from penstock.local.run import end_leftovers
 from penstock.local.settings import StackSettings
 from penstock.local.state import Phase, ServiceState, StackState, load_state
 

@@ -4,24 +4,22 @@ import asyncio
 import fcntl
 import os
 import random
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from penstock.local.errors import LocalError
 from penstock.local.launch import become_subreaper
+from penstock.local.leftovers import end_leftovers
 from penstock.local.log_file import rotate
 from penstock.local.paths import StateDir
 from penstock.local.plan import Addresses, ProcessSpec, plan
 from penstock.local.ports import resolve_ports
 from penstock.local.process_id import ProcessId
 from penstock.local.settings import StackSettings
-from penstock.local.state import Phase, ServiceState, StackState, load_state, save_state
+from penstock.local.state import Phase, StackState, load_state, save_state
 from penstock.local.supervisor import Supervisor
 from penstock_shared.credentials import FleetCredential
-
-_KILL_WAIT_S = 10.0
 
 Report = Callable[[StackState], None]
 
@@ -49,15 +47,6 @@ def run_stack(settings: StackSettings, report: Report) -> None:
             asyncio.run(_supervise(settings, state_dir, addresses, specs, report))
         finally:
             state_dir.stack_file.unlink(missing_ok=True)
-
-
-def end_leftovers(state_dir: StateDir) -> list[ServiceState]:
-    """Ends what a dead supervisor left running, removes its record, and tells which services those were."""
-    state = load_state(state_dir.stack_file)
-    services = () if state is None else state.services
-    left = [service for service in services if service.process is not None and _end(service.process)]
-    state_dir.stack_file.unlink(missing_ok=True)
-    return left
 
 
 async def _supervise(
@@ -114,7 +103,3 @@ def _already_runs(state_dir: StateDir) -> str:
         f"a stack already runs from {state_dir.path}{who}; "
         "stop it with `penstock down`, or choose another --state-dir and other ports"
     )
-
-
-def _end(process: ProcessId) -> bool:
-    return process.send(signal.SIGKILL) and process.wait(_KILL_WAIT_S)

@@ -53,16 +53,16 @@ class Service:
             began = time.monotonic()
             code = await self._run_once()
             await asyncio.to_thread(end_orphans, self.spec.name)
-            reason = f"{describe_exit(code)}: {last_line(self._log)}".removesuffix(": ")
+            reason = self._reason(code)
             if self._stop.is_set():
                 break
             if not self._was_ready:
-                self._set(Stage.STOPPED, process=None, detail=reason)
+                self._set_gone(Stage.STOPPED, detail=reason)
                 self._on_failed_start(f"{self.spec.name} {reason}")
                 return
-            self._set(Stage.RESTARTING, process=None, detail=reason, num_restarts=self.state.num_restarts + 1)
+            self._set_gone(Stage.RESTARTING, detail=reason, num_restarts=self.state.num_restarts + 1)
             await self._pause(back_off.delay_s(ran_s=time.monotonic() - began))
-        self._set(Stage.STOPPED, process=None)
+        self._set_gone(Stage.STOPPED)
 
     async def stop(self, limit_s: float) -> None:
         """Asks it to drain, and kills it where it is not gone after `limit_s`."""
@@ -86,7 +86,7 @@ class Service:
 
     async def _run_once(self) -> int:
         process = self._process = await self._spawn()
-        self._set(Stage.STARTING, process=ProcessId.of(process.pid))
+        self._set(Stage.STARTING, process=ProcessId.of(process.pid), started_at=time.time())
         if self._stop.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
         health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
@@ -120,6 +120,14 @@ class Service:
         since = self.state.since if stage is self.state.stage else time.time()
         self.state = replace(self.state, stage=stage, since=since, **changes)  # type: ignore[arg-type]
         self._on_change(self.state)
+
+    def _set_gone(self, stage: Stage, **changes: object) -> None:
+        self._set(stage, process=None, started_at=None, **changes)
+
+    def _reason(self, code: int) -> str:
+        """How it ended; with its last words where it ended by itself."""
+        words = last_line(self._log) if code > 0 else ""
+        return f"{describe_exit(code)}: {words}" if words else describe_exit(code)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:

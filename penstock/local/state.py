@@ -39,6 +39,7 @@ class ServiceState:
         address: host:port of its gRPC server.
         stage: where it is.
         process: the one that runs now.
+        started_at: when that one was started, seconds since the epoch.
         since: when it came to this stage, seconds since the epoch.
         num_restarts: how often it was started again.
         detail: why it was.
@@ -49,16 +50,21 @@ class ServiceState:
     stage: Stage
     since: float
     process: ProcessId | None = None
+    started_at: float | None = None
     num_restarts: int = 0
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplicaView:
-    """One replica as the fleet tells it; `stage` is the lower-case name of its `ReplicaState`."""
+    """One replica as the fleet tells it.
+
+    `stage` is the lower-case name of its `ReplicaState`, `since` when it was first seen there, seconds since the epoch.
+    """
 
     replica_id: str
     stage: str
+    since: float
     address: str
     pid: int
     incarnation: int

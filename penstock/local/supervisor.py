@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,10 +17,11 @@ from penstock.local.service import Service
 from penstock.local.state import Phase, ReplicaView, ServiceState, StackState
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.directory import Directory, DirectoryWatcher, ReplicaState
+from penstock_shared.directory import Directory, DirectoryWatcher, ReplicaInfo, ReplicaState
 from penstock_shared.tracing import Tracer
 
 STOP_LIMIT_S = 30.0
+_FAILED = ReplicaState.FAILED.name.lower()
 
 
 class Supervisor:
@@ -112,23 +114,25 @@ class Supervisor:
         self._publish(self._state.with_service(service))
 
     def _take_directory(self, directory: Directory) -> None:
-        views = tuple(
-            ReplicaView(
-                replica_id=replica.replica_id,
-                stage=replica.state.name.lower(),
-                address=replica.address,
-                pid=replica.pid,
-                incarnation=replica.incarnation,
-                num_restarts=replica.num_restarts,
-                detail=replica.detail,
-            )
-            for replica in directory.replicas
-        )
+        views = tuple(self._view(replica) for replica in directory.replicas)
         self._publish(replace(self._state, replicas=views))
-        if self._state.phase is Phase.STARTING:
-            for view in views:
-                if view.stage == ReplicaState.FAILED.name.lower():
-                    self._fail(f"replica {view.replica_id} failed: {view.detail}")
+        failed = [view for view in views if view.stage == _FAILED]
+        if failed and self._state.phase is Phase.STARTING:
+            self._fail(f"replica {failed[0].replica_id} failed: {failed[0].detail}")
+
+    def _view(self, replica: ReplicaInfo) -> ReplicaView:
+        stage = replica.state.name.lower()
+        before = {view.replica_id: view for view in self._state.replicas}.get(replica.replica_id)
+        return ReplicaView(
+            replica_id=replica.replica_id,
+            stage=stage,
+            since=before.since if before is not None and before.stage == stage else time.time(),
+            address=replica.address,
+            pid=replica.pid,
+            incarnation=replica.incarnation,
+            num_restarts=replica.num_restarts,
+            detail=replica.detail,
+        )
 
     def _take_signal(self) -> None:
         if self._end.done():

@@ -9,7 +9,7 @@ from penstock.local.ports import Ports
 from penstock.local.process_id import ProcessId
 from penstock.local.state import Phase, ReplicaView, ServiceState, StackState, Stage
 
-REPLICA = ReplicaView("pocket-0", "ready", "127.0.0.1:1", 1, 1, 0, "")
+REPLICA = ReplicaView("pocket-0", "ready", 3.0, "127.0.0.1:1", 1, 1, 0, "")
 STATE = StackState(
     phase=Phase.STARTING,
     supervisor=ProcessId(1, "b"),
@@ -19,8 +19,8 @@ STATE = StackState(
     num_replicas=2,
     addresses=Addresses.on_loopback(Ports()),
     services=(
-        ServiceState("tokenizer", "127.0.0.1:50053", Stage.READY, 2.0, ProcessId(2, "c")),
-        ServiceState("gateway", "127.0.0.1:50051", Stage.READY, 2.0, None, 1, "was killed by SIGKILL"),
+        ServiceState("tokenizer", "127.0.0.1:50053", Stage.READY, 2.0, ProcessId(2, "c"), 1.75),
+        ServiceState("gateway", "127.0.0.1:50051", Stage.READY, 2.0, None, None, 1, "was killed by SIGKILL"),
     ),
     replicas=(REPLICA, replace(REPLICA, replica_id="pocket-1")),
 )

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fakes.local_stack import LocalStack, service
 
+from penstock.local.leftovers import end_leftovers
 from penstock.local.paths import StateDir
 from penstock.local.ports import Ports, is_free
 from penstock.local.process_id import ProcessId
-from penstock.local.run import end_leftovers
 from penstock.local.state import Phase, StackState, Stage, load_state, save_state
 
 GONE_WITHIN_S = 20.0

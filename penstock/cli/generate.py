@@ -1,0 +1,126 @@
+"""`penstock generate`: one prompt, one answer, streamed or as JSON."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from penstock.cli.errors import FAILED, NOTHING_THERE, CommandError
+from penstock.cli.telemetry import command_tracer
+from penstock.client import Answer, Client, DeadlineExceededError, GenerationOptions, PenstockError, UnavailableError
+from penstock.local.paths import StateDir
+from penstock.local.state import load_state
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateCommand:
+    """What was asked for; None: the model's own default."""
+
+    prompt: str
+    model: str | None
+    max_tokens: int | None
+    temperature: float | None
+    seed: int | None
+    stop: tuple[str, ...]
+    is_raw: bool
+    uses_cache: bool
+    timeout_s: float
+
+
+def run_generate(command: GenerateCommand, *, address: str | None, state_dir: StateDir, as_json: bool) -> None:
+    """Asks the gateway at `address`, else that of the local stack, and prints the answer.
+
+    Raises:
+        CommandError: no gateway is there, or the generation failed.
+    """
+    state = load_state(state_dir.stack_file)
+    target = address or (state.addresses.gateway if state else DEFAULT_ADDRESS)
+    with command_tracer("penstock generate", state.otlp_endpoint if state else None) as tracer:
+        try:
+            with Client(target, timeout_s=command.timeout_s, tracer=tracer) as client:
+                (_print_json if as_json else _print_text)(client, command)
+        except PenstockError as error:
+            raise _explained(error, target, command.timeout_s) from error
+
+
+def _print_json(client: Client, command: GenerateCommand) -> None:
+    prompt, options = _request(client, command)
+    answer = client.generate(prompt, **options)
+    print(json.dumps(answer_fields(answer), ensure_ascii=False))  # noqa: T201 - the command's result
+
+
+def _print_text(client: Client, command: GenerateCommand) -> None:
+    prompt, options = _request(client, command)
+    with client.stream(prompt, **options) as stream:
+        for piece in stream.text:
+            sys.stdout.write(piece)
+            sys.stdout.flush()
+        sys.stdout.write("\n")
+        if sys.stderr.isatty():
+            print(f"\x1b[2m{figures(stream.answer())}\x1b[0m", file=sys.stderr)  # noqa: T201
+
+
+def answer_fields(answer: Answer) -> dict[str, Any]:
+    """The answer as one JSON object."""
+    return {
+        "text": answer.text,
+        "token_ids": answer.token_ids,
+        "finish_reason": answer.finish_reason,
+        "usage": asdict(answer.usage),
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "timings": asdict(answer.timings),
+        "model": answer.model,
+        "model_revision": answer.model_revision,
+        "replica": answer.replica,
+        "routing_reason": answer.routing_reason,
+        "cache": asdict(answer.cache),
+        "sampling": asdict(answer.sampling),
+        "request_id": answer.request_id,
+        "trace_id": answer.trace_id,
+        "num_resumed": answer.num_resumed,
+        "is_exact_continuation": answer.is_exact_continuation,
+    }
+
+
+def figures(answer: Answer) -> str:
+    """What a person wants to know of an answer, in one line."""
+    parts = [f"{answer.usage.completion_tokens} tokens", str(answer.finish_reason)]
+    if answer.timings.time_to_first_token_s is not None:
+        parts.append(f"first token {answer.timings.time_to_first_token_s * 1e3:.0f} ms")
+    if answer.timings.total_s is not None:
+        parts.append(f"total {answer.timings.total_s * 1e3:.0f} ms")
+    return " · ".join([*parts, f"{answer.model} on {answer.replica}" if answer.replica else answer.model])
+
+
+def _request(client: Client, command: GenerateCommand) -> tuple[str | None, GenerationOptions]:
+    options: GenerationOptions = {"cache": "use" if command.uses_cache else "bypass"}
+    if command.model is not None:
+        options["model"] = command.model
+    if command.max_tokens is not None:
+        options["max_tokens"] = command.max_tokens
+    if command.temperature is not None:
+        options["temperature"] = command.temperature
+    if command.seed is not None:
+        options["seed"] = command.seed
+    if command.stop:
+        options["stop"] = command.stop
+    if command.is_raw or not _has_template(client, command.model):
+        return command.prompt, options
+    options["messages"] = [{"role": "user", "content": command.prompt}]
+    return None, options
+
+
+def _has_template(client: Client, model: str | None) -> bool:
+    models = [found for found in client.list_models() if model in (None, found.name)]
+    return len(models) == 1 and models[0].has_chat_template
+
+
+def _explained(error: PenstockError, address: str, timeout_s: float) -> CommandError:
+    if isinstance(error, UnavailableError) and error.reason is None:
+        return CommandError(f"no gateway at {address}; start one with `penstock up`", NOTHING_THERE)
+    if isinstance(error, DeadlineExceededError):
+        return CommandError(f"no whole answer within {timeout_s:g} s; allow more with --timeout", FAILED)
+    hint = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
+    return CommandError(f"{error.message}{hint}", FAILED)

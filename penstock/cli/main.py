@@ -1,0 +1,237 @@
+"""The commands and their options. What a command does is imported when it runs, so that `--help` is quick."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
+
+_EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing there, 130 interrupted."
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
+
+
+class Device(StrEnum):
+    """What the workers compute on."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+class Dtype(StrEnum):
+    """What the workers compute with."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        envvar="PENSTOCK_STATE_DIR",
+        help="Where the stack keeps its record, logs and secret.  [default: ~/.local/state/penstock]",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+
+
+@app.callback()
+def penstock() -> None:
+    """Serves large language models as gRPC microservices.
+
+    \b
+    A stack with the embedded model, asked, and stopped again:
+      penstock up --detach
+      penstock generate "What is the capital of France?"
+      penstock down
+
+    \b
+    A checkpoint of your own (Hugging Face, safetensors):
+      penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1
+
+    \b
+    What runs, what it logs, and an answer with all its figures:
+      penstock status
+      penstock logs gateway --follow
+      penstock generate "Hi" --json --temperature 0
+    """
+
+
+@app.command()
+def up(
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Directory of a Hugging Face checkpoint (safetensors).  [default: the embedded one]"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What requests call the model.  [default: its directory's name]")
+    ] = None,
+    replicas: Annotated[int, typer.Option(min=1, help="Workers that serve it.")] = 2,
+    device: Annotated[Device, typer.Option(help="What they compute on.")] = Device.AUTO,
+    dtype: Annotated[Dtype, typer.Option(help="What they compute with.")] = Dtype.AUTO,
+    gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
+    tokenizer_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50053,
+    fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50054,
+    state_dir: StateDirOption = None,
+    otlp_endpoint: Annotated[
+        str | None,
+        typer.Option(envvar="PENSTOCK_OTLP_ENDPOINT", help="Send traces there (OTLP/gRPC, http://host:port)."),
+    ] = None,
+    detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it can serve; it goes on.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Give up when it cannot serve by then, in seconds.")] = 120.0,
+) -> None:
+    """Start a stack on this machine: tokenizer, Ray workers, gateway.
+
+    Without --detach it stays in the foreground; Ctrl-C drains and stops it.
+
+    \b
+    penstock up
+    penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1 --detach
+    penstock up --gateway-port 0 --http-port 0 --tokenizer-port 0 --fleet-port 0 --state-dir /tmp/second
+    """
+    from penstock.cli.up import run_up
+    from penstock.local.paths import StateDir
+    from penstock.local.ports import Ports
+    from penstock.local.settings import StackSettings, choose_model
+
+    model_dir, model_name = choose_model(model, name)
+    settings = StackSettings(
+        state_dir=StateDir.at(state_dir).path,
+        model_dir=model_dir,
+        model_name=model_name,
+        num_replicas=replicas,
+        device=device.value,
+        dtype=dtype.value,
+        ports=Ports(gateway_port, http_port, tokenizer_port, fleet_port),
+        otlp_endpoint=otlp_endpoint,
+        start_timeout_s=timeout,
+    )
+    run_up(settings, detach=detach)
+
+
+@app.command()
+def down(
+    state_dir: StateDirOption = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Kill what has not drained by then, in seconds.")] = 75.0,
+) -> None:
+    """Drain and stop the stack. Leaves no process, and says what it stopped."""
+    from penstock.cli.down import run_down
+    from penstock.local.paths import StateDir
+
+    run_down(StateDir.at(state_dir), timeout_s=timeout)
+
+
+@app.command()
+def status(state_dir: StateDirOption = None, as_json: JsonOption = False) -> None:
+    """Show what runs, and how it is. Exit code 3 where nothing runs."""
+    from penstock.cli.status import run_status
+    from penstock.local.paths import StateDir
+
+    run_status(StateDir.at(state_dir), as_json=as_json)
+
+
+@app.command()
+def generate(
+    prompt: Annotated[str, typer.Argument(help="What to answer; - reads it from standard input.", show_default=False)],
+    as_json: JsonOption = False,
+    model: Annotated[str | None, typer.Option(help="A served model.  [default: the only one]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of output.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.  [default: the model's own]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="PENSTOCK_ADDRESS",
+            help="host:port of a gateway.  [default: the local stack's, else 127.0.0.1:50051]",
+        ),
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait, in seconds.")] = 300.0,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Generate from a prompt and stream the answer.
+
+    The prompt goes as one chat message where the model has a chat template, else as plain text.
+
+    \b
+    penstock generate "What is the capital of France?"
+    penstock generate "Once upon a time" --raw --max-tokens 40 --temperature 0.8 --seed 7
+    penstock generate "What is 2 plus 3?" --json | jq .timings
+    """
+    from penstock.cli.generate import GenerateCommand, run_generate
+    from penstock.local.paths import StateDir
+
+    command = GenerateCommand(
+        prompt=sys.stdin.read() if prompt == "-" else prompt,
+        model=model,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        seed=seed,
+        stop=tuple(stop or ()),
+        is_raw=raw,
+        uses_cache=not no_cache,
+        timeout_s=timeout,
+    )
+    run_generate(command, address=address, state_dir=StateDir.at(state_dir), as_json=as_json)
+
+
+@app.command()
+def logs(
+    service: Annotated[str | None, typer.Argument(help="gateway, tokenizer, worker or supervisor.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Show the logs of the services, of this start or the last."""
+    from penstock.cli.logs import run_logs
+    from penstock.local.paths import StateDir
+
+    run_logs(StateDir.at(state_dir), service=service, follow=follow, num_lines=lines)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    import penstock as package
+
+    typer.echo(f"penstock {package.__version__}")
+
+
+def main() -> None:
+    """Runs the command line; every expected error is one line and an exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
+    from penstock.local.errors import LocalError, NotRunningError
+
+    try:
+        app()
+    except NotRunningError as error:
+        complain(str(error))
+        return NOTHING_THERE
+    except LocalError as error:
+        complain(str(error))
+        return FAILED
+    except CommandError as error:
+        complain(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0

@@ -1,0 +1,93 @@
+"""`penstock up`: starts a stack, shows how it comes up, and says what to try."""
+
+import time
+
+from rich.console import Console
+
+from penstock.cli.errors import FAILED, CommandError
+from penstock.cli.start_view import StartView
+from penstock.local.control import start_detached
+from penstock.local.paths import StateDir
+from penstock.local.run import run_stack
+from penstock.local.settings import StackSettings
+from penstock.local.state import Phase, StackState, Stage
+from penstock_shared.logs import configure_logging
+
+
+def run_up(settings: StackSettings, *, detach: bool) -> None:
+    """Starts the stack; in the foreground, stays until it has been drained.
+
+    Raises:
+        LocalError: it could not start; nothing is left running.
+        CommandError: it was interrupted before it could serve.
+    """
+    configure_logging("supervisor", "warning", as_json=False)
+    console = Console(soft_wrap=True)
+    progress = _Progress(console, settings, detach=detach)
+    try:
+        (start_detached if detach else run_stack)(settings, progress.take)
+    finally:
+        progress.close()
+    if not progress.was_ready:
+        raise CommandError("interrupted before it could serve; everything is stopped again", FAILED)
+    if not detach:
+        console.print("stopped")
+
+
+class _Progress:
+    """What the operator sees of the states that the supervisor tells."""
+
+    def __init__(self, console: Console, settings: StackSettings, *, detach: bool) -> None:
+        self._console = console
+        self._settings = settings
+        self._detach = detach
+        self._view = StartView(console)
+        self._num_restarts = 0
+        self.was_ready = False
+
+    def take(self, state: StackState) -> None:
+        if state.phase is Phase.STARTING:
+            self._view.update(state)
+        elif state.phase is Phase.READY:
+            self._take_ready(state)
+        elif state.phase is Phase.DRAINING:
+            self._view.close()
+
+    def close(self) -> None:
+        self._view.close()
+
+    def _take_ready(self, state: StackState) -> None:
+        if not self.was_ready:
+            self.was_ready = True
+            self._view.update(state)
+            self._view.close()
+            self._console.print(welcome(state, self._settings, detached=self._detach), highlight=False)
+        self._tell_crashes(state)
+
+    def _tell_crashes(self, state: StackState) -> None:
+        num_restarts = sum(service.num_restarts for service in state.services)
+        if num_restarts > self._num_restarts:
+            self._num_restarts = num_restarts
+            for service in state.services:
+                if service.stage is Stage.RESTARTING:
+                    self._console.print(f"{service.name} {service.detail}; starting it again", highlight=False)
+
+
+def welcome(state: StackState, settings: StackSettings, *, detached: bool) -> str:
+    """What runs where, and what to try next."""
+    state_dir = StateDir(settings.state_dir)
+    option = "" if state_dir == StateDir.at(None) else f" --state-dir {state_dir.path}"
+    seconds = time.time() - state.started_at
+    addresses = state.addresses
+    ending = f"penstock down{option}" if detached else "Ctrl-C"
+    return f"""
+Ready after {seconds:.1f} s: model {state.model_name}, {state.num_replicas} replicas.
+
+  gateway  {addresses.gateway}  gRPC, for clients
+  http     http://{addresses.http}  /healthz, /metrics
+  logs     {state_dir.logs}
+
+Try:
+  penstock generate "What is the capital of France?"{option}
+  penstock status{option}
+Stop it: {ending}"""
