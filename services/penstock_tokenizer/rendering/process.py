@@ -1,10 +1,10 @@
 """One render process as the service sees it: started when needed, killed when it does not answer in time."""
 
 import asyncio
-import contextlib
 import signal
+import socket
+import subprocess
 import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Coroutine
 from dataclasses import dataclass
 
@@ -28,8 +28,19 @@ class RenderAbortedError(Exception):
     """The process ended without an answer: time or memory ran out; expected of hostile templates."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A process and the socket that is both its standard input and output."""
+
+    process: "subprocess.Popen[bytes]"
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
 class RenderProcess:
     """A process that renders one request at a time.
+
+    It is started by the standard library and not by the event loop: that one forks, and a fork calls gRPC's handlers.
 
     Args:
         bounds: of each rendering.
@@ -37,13 +48,13 @@ class RenderProcess:
 
     def __init__(self, bounds: RenderBounds) -> None:
         self._bounds = bounds
-        self._process: Process | None = None
+        self._running: _Running | None = None
         self.known_templates: set[str] = set()
 
     @property
     def pid(self) -> int | None:
         """The process, where one runs."""
-        return self._process.pid if self._process else None
+        return self._running.process.pid if self._running else None
 
     async def start(self) -> None:
         """Starts the process unless it runs.
@@ -51,13 +62,13 @@ class RenderProcess:
         Raises:
             RenderAbortedError: it does not come up.
         """
-        if self._process is not None:
+        if self._running is not None:
             return
-        bounds = self._bounds
-        limits = (str(bounds.timeout_s), str(bounds.max_memory_bytes), str(bounds.max_output_chars))
-        command = (sys.executable, "-m", _WORKER_MODULE, *limits)
-        self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
-        await self._bounded(_read_frame(self._process), _START_TIMEOUT_S)
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = self._spawn(theirs)
+        self._running = _Running(process, *await asyncio.open_connection(sock=ours))
+        await self._bounded(_read_frame(self._running), _START_TIMEOUT_S)
 
     async def exchange(self, request: bytes) -> bytes:
         """Sends a frame and returns the body of its answer.
@@ -66,19 +77,25 @@ class RenderProcess:
             RenderAbortedError: there was no answer; the process is gone, the next exchange starts another.
         """
         await self.start()
-        assert self._process is not None
-        return await self._bounded(_exchange(self._process, request), self._bounds.timeout_s + _MARGIN_S)
+        assert self._running is not None
+        return await self._bounded(_exchange(self._running, request), self._bounds.timeout_s + _MARGIN_S)
 
     async def close(self) -> None:
         """Ends the process."""
         await self._end(grace_s=0)
+
+    def _spawn(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
+        bounds = self._bounds
+        limits = (str(bounds.timeout_s), str(bounds.max_memory_bytes), str(bounds.max_output_chars))
+        command = (sys.executable, "-m", _WORKER_MODULE, *limits)
+        return subprocess.Popen(command, stdin=channel.fileno(), stdout=channel.fileno())  # noqa: S603 - our own module
 
     async def _bounded(self, answer: Coroutine[None, None, bytes], timeout_s: float) -> bytes:
         try:
             async with asyncio.timeout(timeout_s):
                 return await answer
         except (OSError, asyncio.IncompleteReadError) as error:
-            # A closed pipe: the process is ending by itself. (TimeoutError is an OSError too.)
+            # A closed socket: the process is ending by itself. (TimeoutError is an OSError too.)
             grace_s = 0 if isinstance(error, TimeoutError) else _MARGIN_S
             raise RenderAbortedError(await self._end(grace_s)) from error
         except BaseException:
@@ -87,30 +104,31 @@ class RenderProcess:
 
     async def _end(self, grace_s: float) -> str:
         """Waits for the process to end, kills it where it does not, and says how it ended."""
-        process, self._process = self._process, None
+        running, self._running = self._running, None
         self.known_templates = set()
-        if process is None:
+        if running is None:
             return "its process was closed"
-        try:
-            async with asyncio.timeout(grace_s):
-                code = await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            code = await process.wait()
+        running.writer.close()
+        code = await asyncio.to_thread(_wait_or_kill, running.process, grace_s)
         if code in (-signal.SIGALRM, -signal.SIGKILL):
             return f"it took longer than {self._bounds.timeout_s:g} s"
         return f"its process ended with code {code}"
 
 
-async def _exchange(process: Process, request: bytes) -> bytes:
-    assert process.stdin is not None
-    process.stdin.write(request)
-    await process.stdin.drain()
-    return await _read_frame(process)
+def _wait_or_kill(process: "subprocess.Popen[bytes]", grace_s: float) -> int:
+    try:
+        return process.wait(grace_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
-async def _read_frame(process: Process) -> bytes:
-    assert process.stdout is not None
-    head = await process.stdout.readexactly(LENGTH_BYTES)
-    return await process.stdout.readexactly(frame_length(head))
+async def _exchange(running: _Running, request: bytes) -> bytes:
+    running.writer.write(request)
+    await running.writer.drain()
+    return await _read_frame(running)
+
+
+async def _read_frame(running: _Running) -> bytes:
+    head = await running.reader.readexactly(LENGTH_BYTES)
+    return await running.reader.readexactly(frame_length(head))
