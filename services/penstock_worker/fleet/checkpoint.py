@@ -5,9 +5,9 @@ from pathlib import Path
 from penstock_shared.directory import ModelSpec
 from penstock_shared.fingerprint import template_fingerprint, tokenizer_fingerprint
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
-from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.revision import weights_revision
+from penstock_worker.models.weight_files import weight_files
 
 
 def inspect_checkpoint(model_dir: Path, name: str) -> ModelSpec:
@@ -19,7 +19,7 @@ def inspect_checkpoint(model_dir: Path, name: str) -> ModelSpec:
     _, config = read_model_config(model_dir)
     return ModelSpec(
         name=name,
-        revision=weights_revision(model_dir, Checkpoint(model_dir).files),
+        revision=weights_revision(model_dir, weight_files(model_dir)),
         tokenizer_fingerprint=tokenizer_fingerprint(model_dir),
         template_fingerprint=template_fingerprint(model_dir),
         context_length=config.context_length,

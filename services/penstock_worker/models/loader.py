@@ -8,13 +8,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.models.config_file import ConfigFile, read_json_object
+from penstock_worker.models.weight_files import first_names, weight_files
 
-_SINGLE_FILE = "model.safetensors"
-_INDEX_FILE = "model.safetensors.index.json"
-_PICKLED_SUFFIXES = {".bin", ".pt", ".pth", ".ckpt"}
 _STORED_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-_MAX_NAMED = 5
 
 Shape = tuple[int, ...]
 
@@ -30,7 +26,7 @@ class Checkpoint:
     """
 
     def __init__(self, model_dir: Path) -> None:
-        self.files = tuple(model_dir / name for name in _file_names(model_dir))
+        self.files = weight_files(model_dir)
         self._readers: dict[str, Any] = {}
         for path in self.files:
             reader = _open(path)
@@ -71,7 +67,7 @@ class Checkpoint:
             "unexpected": shapes.keys() - expected.keys(),
             "misshapen": wrong,
         }
-        found = "; ".join(f"{kind}: {_named(sorted(names))}" for kind, names in faults.items() if names)
+        found = "; ".join(f"{kind}: {first_names(sorted(names))}" for kind, names in faults.items() if names)
         if found:
             allowed = f"the tensors that config.json implies; {found}"
             raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
@@ -82,31 +78,8 @@ class Checkpoint:
         return tensor
 
 
-def _file_names(model_dir: Path) -> list[str]:
-    if (model_dir / _INDEX_FILE).is_file():
-        return _indexed_file_names(model_dir / _INDEX_FILE)
-    if (model_dir / _SINGLE_FILE).is_file():
-        return [_SINGLE_FILE]
-    found = sorted(path.name for path in model_dir.glob("*") if path.suffix in _PICKLED_SUFFIXES)
-    allowed = f"a directory with {_SINGLE_FILE} or {_INDEX_FILE}"
-    raise InvalidArgumentError(f"model directory {model_dir}", _named(found) or "neither of them", allowed)
-
-
-def _indexed_file_names(index: Path) -> list[str]:
-    names = ConfigFile(read_json_object(index), index.name).string_values("weight_map")
-    for name in names:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise InvalidArgumentError(index.name, name, "names of .safetensors files beside it")
-    return sorted(names)
-
-
 def _open(path: Path) -> Any:
     try:
         return safe_open(path, framework="pt", device="cpu")
     except (OSError, SafetensorError) as error:
         raise InvalidArgumentError(str(path), str(error), "a readable safetensors file") from None
-
-
-def _named(names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
-    return ", ".join(names[:_MAX_NAMED]) + more

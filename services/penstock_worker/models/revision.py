@@ -12,25 +12,42 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from penstock_shared.errors import InvalidArgumentError
+
 _PAGE_BYTES = 4096
 _NUM_PAGES = 16
 
 
 def weights_revision(model_dir: Path, files: tuple[Path, ...]) -> str:
-    """The revision of the checkpoint in `model_dir` whose weights are in `files`, as 64 hex digits."""
+    """The revision of the checkpoint in `model_dir` whose weights are in `files`, as 64 hex digits.
+
+    Raises:
+        InvalidArgumentError: a file is not there or is no safetensors file.
+    """
     digest = hashlib.sha256()
     digest.update((model_dir / "config.json").read_bytes())
     for path in sorted(files):
-        digest.update(f"\0{path.name}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            for piece in _sample(file):
-                digest.update(piece)
+        try:
+            _add(digest, path)
+        except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+            raise InvalidArgumentError(str(path), str(error), "a readable safetensors file") from None
     return digest.hexdigest()
 
 
-def _sample(file: BinaryIO) -> Iterator[bytes]:
+def _add(digest: "hashlib._Hash", path: Path) -> None:
+    num_bytes = path.stat().st_size
+    digest.update(f"\0{path.name}\0{num_bytes}\0".encode())
+    with path.open("rb") as file:
+        for piece in _sample(file, num_bytes):
+            digest.update(piece)
+
+
+def _sample(file: BinaryIO, num_bytes: int) -> Iterator[bytes]:
     """The header of a safetensors file and the sampled pages of its tensors, in order of their place in the file."""
-    header = file.read(int.from_bytes(file.read(8), "little"))
+    num_header_bytes = int.from_bytes(file.read(8), "little")
+    if num_header_bytes > num_bytes:
+        raise ValueError("its header is longer than the file")
+    header = file.read(num_header_bytes)
     yield header
     data_start = file.tell()
     entries = json.loads(header)

@@ -1,11 +1,16 @@
-"""Rotary positions (Su et al. 2021, arXiv 2104.09864) and the scalings of their frequencies."""
+"""Rotary positions (Su et al. 2021, arXiv 2104.09864) and the scalings of their frequencies.
+
+Reading their configuration needs no torch: the fleet does.
+"""
 
 import math
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING
 
 from penstock_worker.models.config_file import ConfigFile
+
+if TYPE_CHECKING:
+    import torch
 
 _DEFAULT_THETA = 10_000.0
 
@@ -16,7 +21,7 @@ class LinearScaling:
 
     factor: float
 
-    def apply(self, frequencies: torch.Tensor) -> torch.Tensor:
+    def apply(self, frequencies: "torch.Tensor") -> "torch.Tensor":
         """The scaled frequencies."""
         return frequencies / self.factor
 
@@ -34,7 +39,7 @@ class Llama3Scaling:
     high_frequency_factor: float
     original_context_length: int
 
-    def apply(self, frequencies: torch.Tensor) -> torch.Tensor:
+    def apply(self, frequencies: "torch.Tensor") -> "torch.Tensor":
         """The scaled frequencies."""
         num_fitting = self.original_context_length * frequencies / (2 * math.pi)
         blend = (num_fitting - self.low_frequency_factor) / (self.high_frequency_factor - self.low_frequency_factor)
@@ -69,8 +74,10 @@ def read_rope(file: ConfigFile) -> RopeConfig:
     return RopeConfig(theta)
 
 
-def rope_frequencies(config: RopeConfig, head_dim: int) -> torch.Tensor:
+def rope_frequencies(config: RopeConfig, head_dim: int) -> "torch.Tensor":
     """Radians per position of each pair of dimensions: float32 [head_dim / 2], on CPU."""
+    import torch  # noqa: PLC0415 - see the module's docstring
+
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
     frequencies = 1.0 / config.theta**exponents
     return frequencies if config.scaling is None else config.scaling.apply(frequencies)
