@@ -96,7 +96,7 @@ def _without_swallowed(segment: Segment, *, before: ControlToken | None, after: 
         text = text.lstrip()
     if segment.token is None and after is not None and after.strips_left:
         text = text.rstrip()
-    return Segment(text, segment.token)
+    return segment if text == segment.text else Segment(text)
 
 
 def _pattern_of(texts: Iterable[str]) -> str:

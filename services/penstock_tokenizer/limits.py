@@ -24,19 +24,22 @@ class RequestLimits:
     max_messages: int
     max_open_outputs: int
 
-    def check_texts(self, field: str, texts: Sequence[str]) -> None:
-        """A batch of texts."""
+    def check_texts(self, field: str, texts: Sequence[str]) -> int:
+        """A batch of texts; returns its bytes."""
         _check_count(field, len(texts), self.max_texts, "texts")
         num_bytes = sum(len(text.encode()) for text in texts)
         if num_bytes > self.max_text_bytes:
             raise InvalidArgumentError(field, f"{num_bytes} bytes", f"at most {self.max_text_bytes} bytes together")
+        return num_bytes
 
-    def check_sequences(self, field: str, sequences: Sequence[Sequence[int]], num_ids: int) -> None:
-        """A batch of token sequences whose ids are below `num_ids`."""
+    def check_sequences(self, field: str, sequences: Sequence[Sequence[int]], num_ids: int) -> int:
+        """A batch of token sequences whose ids are below `num_ids`; returns their number."""
         _check_count(field, len(sequences), self.max_texts, "sequences")
-        _check_count(field, sum(map(len, sequences)), self.max_token_ids, "token ids together")
+        num_tokens = sum(map(len, sequences))
+        _check_count(field, num_tokens, self.max_token_ids, "token ids together")
         for index, ids in enumerate(sequences):
             check_ids(f"{field}[{index}].ids", ids, num_ids)
+        return num_tokens
 
     def check_chat(self, num_messages: int, num_tools: int, num_bytes: int) -> None:
         """The size of a chat; `num_bytes` is that of the whole request."""

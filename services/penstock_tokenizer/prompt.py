@@ -82,6 +82,8 @@ class PromptWriter:
         return _leave_open(text, mark, chat, shield.restore) if mark else text
 
     def _to_prompt(self, rendered: str, shield: ContentShield) -> Prompt:
+        if not shield.is_needed:
+            return Prompt(rendered, self._controls.split(rendered))
         segments = [
             segment if segment.token else Segment(shield.restore(segment.text))
             for segment in self._controls.split(rendered)

@@ -16,6 +16,8 @@ from penstock_tokenizer.limits import RequestLimits, check_ids
 from penstock_tokenizer.prompt import PromptWriter
 from penstock_tokenizer.rendering.pool import RenderPool
 
+_BYTES_PER_TOKEN = 4
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -40,14 +42,14 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     ) -> tokenizer_pb2.EncodeResponse:
         """Encodes texts."""
         model = self._catalog.get(request.model)
-        self._limits.check_texts("texts", request.texts)
+        num_bytes = self._limits.check_texts("texts", request.texts)
         encode = partial(
             model.tokenizer.encode_texts,
             list(request.texts),
             add_special_tokens=request.add_special_tokens,
             allow_control_tokens=request.allow_control_tokens,
         )
-        sequences = await self._cpu_pool.run(encode)
+        sequences = await self._cpu_pool.run(encode, num_bytes=num_bytes)
         return tokenizer_pb2.EncodeResponse(
             sequences=sequences_to_proto(sequences), tokenizer_fingerprint=model.fingerprints.tokenizer
         )
@@ -58,9 +60,11 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         """Decodes token ids."""
         model = self._catalog.get(request.model)
         sequences = [sequence.ids for sequence in request.sequences]
-        self._limits.check_sequences("sequences", sequences, model.tokenizer.num_ids)
+        num_tokens = self._limits.check_sequences("sequences", sequences, model.tokenizer.num_ids)
         decode = partial(model.tokenizer.decode, skip_special_tokens=request.skip_special_tokens)
-        texts = await self._cpu_pool.run(lambda: [decode(ids) for ids in sequences])
+        texts = await self._cpu_pool.run(
+            lambda: [decode(ids) for ids in sequences], num_bytes=num_tokens * _BYTES_PER_TOKEN
+        )
         return tokenizer_pb2.DecodeResponse(texts=texts, tokenizer_fingerprint=model.fingerprints.tokenizer)
 
     async def RenderChat(  # noqa: N802 - the contract's name
@@ -71,7 +75,8 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self._limits.check_chat(len(request.messages), len(request.tools), request.ByteSize())
         writer = PromptWriter(self._render_pool, model.template, model.tokenizer.controls)
         prompt = await writer.write(chat_from_proto(request))
-        ids = await self._cpu_pool.run(partial(model.tokenizer.encode_segments, prompt.segments))
+        encode = partial(model.tokenizer.encode_segments, prompt.segments)
+        ids = await self._cpu_pool.run(encode, num_bytes=len(prompt.text))
         return tokenizer_pb2.RenderChatResponse(
             tokens=tokenizer_pb2.TokenSequence(ids=ids),
             text=prompt.text if request.return_text else "",
@@ -97,7 +102,8 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         async for request in request_iterator:
             if outputs is None:
                 outputs = _OpenOutputs(self._catalog.get(request.model), self._limits.max_open_outputs)
-            text = await self._cpu_pool.run(partial(outputs.take, request))
+            num_bytes = len(request.token_ids) * _BYTES_PER_TOKEN
+            text = await self._cpu_pool.run(partial(outputs.take, request), num_bytes=num_bytes)
             yield tokenizer_pb2.DetokenizeResponse(output_id=request.output_id, text=text)
 
 

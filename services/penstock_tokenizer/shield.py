@@ -42,8 +42,9 @@ class ContentShield:
         joined = "\n".join(contents)
         self._controls = controls
         self.is_needed = any(anchor in joined for anchor in controls.anchors)
-        self.end_mark, *stand_ins = _unused_characters(joined + template, 1 + len(controls.anchors))
-        self._anchor_of = dict(zip(stand_ins, sorted(controls.anchors), strict=True))
+        anchors = sorted(controls.anchors) if self.is_needed else []
+        self.end_mark, *stand_ins = _unused_characters(joined + template, 1 + len(anchors))
+        self._anchor_of = dict(zip(stand_ins, anchors, strict=True))
         self._hiding = str.maketrans({anchor: stand_in for stand_in, anchor in self._anchor_of.items()})
 
     def hide_anchors(self, text: str, is_assistants: bool) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from penstock_shared.errors import (
@@ -87,7 +88,7 @@ class RenderPool:
         return str(answer["text"])
 
     async def _exchange(self, process: RenderProcess, source: str, variables: Mapping[str, Any]) -> Frame:
-        name = hashlib.sha256(source.encode()).hexdigest()
+        name = _digest(source)
         request: Frame = {"template": name, "variables": variables}
         if name not in process.known_templates:
             request["source"] = source
@@ -99,6 +100,11 @@ class RenderPool:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # a caller that left does not ask: mark it as seen
+
+
+@lru_cache(maxsize=256)
+def _digest(source: str) -> str:
+    return hashlib.sha256(source.encode()).hexdigest()
 
 
 def _checked_frame(request: Frame) -> bytes:
