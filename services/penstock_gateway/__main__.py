@@ -71,6 +71,7 @@ class Gateway:
         address: host:port of it, once it runs.
         http_address: host:port of the HTTP side, once it runs.
         missing: what keeps it from serving.
+        is_serving: what its health service says.
 
     Raises:
         FailedPreconditionError: the fleet credential cannot be read.
@@ -89,6 +90,7 @@ class Gateway:
             max_message_bytes=settings.max_message_bytes,
         )
         self.address = self.http_address = ""
+        self.is_serving = False
         self.missing: Callable[[], list[str]] = lambda: ["not started"]
         self._directory_file = DirectoryFile(settings.state_dir / "directory.json")
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="directory")
@@ -100,7 +102,7 @@ class Gateway:
         self.admission = _admission(settings)
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
-        self._models = ModelCatalog(time.time)
+        self.models = ModelCatalog(time.time)
         self._tracer = tracer
 
     @asynccontextmanager
@@ -148,7 +150,7 @@ class Gateway:
     def _service(self, tokenizer: TokenizerClient) -> InferenceService:
         limits = Limits(self._settings.max_input_bytes, self._settings.max_output_tokens)
         pipeline = Pipeline(
-            models=self._models,
+            models=self.models,
             limits=limits,
             admission=self.admission,
             tokenizer=tokenizer,
@@ -161,7 +163,7 @@ class Gateway:
         )
         return InferenceService(
             pipeline,
-            models=self._models,
+            models=self.models,
             dispatcher=self.dispatcher,
             limits=limits,
             max_message_bytes=self._settings.max_message_bytes,
@@ -171,19 +173,23 @@ class Gateway:
 
     def _readiness(self, tokenizer: TokenizerClient) -> Readiness:
         return Readiness(
-            models=self._models,
+            models=self.models,
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
             dispatcher=self.dispatcher,
-            on_change=self.server.set_serving,
+            on_change=self._set_serving,
         )
+
+    async def _set_serving(self, is_serving: bool) -> None:
+        await self.server.set_serving(is_serving)
+        self.is_serving = is_serving
 
     def _take_directory(self, directory: Directory) -> None:
         self._follow(directory)
         self._disk.submit(self._directory_file.save, directory)
 
     def _follow(self, directory: Directory) -> None:
-        self._models.update(directory)
+        self.models.update(directory)
         self._vocabularies.keep_only({spec.tokenizer_fingerprint for spec in directory.models})
         self._pool.update(directory)
 

@@ -56,7 +56,7 @@ class AnswerBuffer:
         """All events there are; waits for one. Empty at the end of a good answer.
 
         Raises:
-            PenstockError: the answer was closed with it, and all events before were read.
+            PenstockError: the answer was closed with it. A stream's events before it are read first.
         """
         while not self._is_closed and not (self._is_streaming and self._events):
             self._reader = asyncio.get_running_loop().create_future()
@@ -64,7 +64,7 @@ class AnswerBuffer:
         events, self._events = self._events, []
         self._growing.clear()
         self._num_bytes = 0
-        if not events and self._error is not None:
+        if self._error is not None and not (events and self._is_streaming):
             raise self._error
         return events
 

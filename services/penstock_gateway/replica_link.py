@@ -243,5 +243,6 @@ class ReplicaLink:
         return placed if placed is not None and placed.attempt == attempt else None
 
     def _release(self, sequence_id: int) -> None:
+        """The worker has nothing of a sequence any more."""
         self.ledger.release(sequence_id)
-        del self._placed[sequence_id]
+        self._placed.pop(sequence_id).choice.placement = None

@@ -24,6 +24,8 @@ from penstock_shared.tracing import Tracer, make_tracer
 
 MODEL = "pocket"
 CONTEXT_LENGTH = 1024
+# The flow-control window of a client that does not read stays at its first 64 KiB.
+_CLIENT_OPTIONS = [("grpc.http2.bdp_probe", 0)]
 SPEC = ModelSpec(
     name=MODEL,
     revision="revision-1",
@@ -95,10 +97,18 @@ class Deployment:
         """The gateway serves."""
         tracer = self._tracer()
         self.gateway = Gateway(self.settings, tracer)
-        async with self.gateway.running(), grpc.aio.insecure_channel(self.gateway.address) as channel:
+        async with (
+            self.gateway.running(),
+            grpc.aio.insecure_channel(self.gateway.address, options=_CLIENT_OPTIONS) as channel,
+        ):
             self.stub = inference_pb2_grpc.InferenceServiceStub(channel)
             yield self
         await asyncio.to_thread(tracer.shutdown)
+
+    @property
+    def num_queued(self) -> int:
+        """Requests in the gateway's queue."""
+        return len(self.gateway.dispatcher.queues.get(MODEL, ()))
 
     async def until_ready(self, num_replicas: int = 1) -> None:
         """Waits for that many open sessions, and for the vocabulary."""
@@ -109,7 +119,7 @@ class Deployment:
     async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
         """Waits for something inside the gateway, which has no events for tests."""
         async with asyncio.timeout(timeout_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - nothing to wait on
                 await asyncio.sleep(0.005)
 
     async def until_idle(self) -> None:
@@ -120,9 +130,12 @@ class Deployment:
         self.gateway.dispatcher.check_invariants()
         self.gateway.admission.check_invariants()
 
-    def generate(self, text: str = "Hi", *, timeout_s: float = 20, **fields: Any) -> Any:
+    def generate(
+        self, text: str = "Hi", *, timeout_s: float = 20, metadata: Sequence[tuple[str, str]] = (), **fields: Any
+    ) -> Any:
         """Starts a streaming call."""
-        return self.stub.Generate(inference_pb2.GenerateRequest(request=request(text, **fields)), timeout=timeout_s)
+        asked = inference_pb2.GenerateRequest(request=request(text, **fields))
+        return self.stub.Generate(asked, timeout=timeout_s, metadata=metadata)
 
     async def complete(self, text: str = "Hi", *, timeout_s: float = 20, **fields: Any) -> Any:
         """Makes a unary call."""
@@ -145,6 +158,17 @@ def request(text: str, **fields: Any) -> inference_pb2.GenerationRequest:
 async def collect(call: Any) -> list[inference_pb2.GenerateResponse]:
     """All events of a stream."""
     return [event async for event in call]
+
+
+async def collect_until_error(call: Any) -> tuple[list[inference_pb2.GenerateResponse], grpc.aio.AioRpcError]:
+    """The events of a stream that fails, and its failure."""
+    events: list[inference_pb2.GenerateResponse] = []
+    try:
+        async for event in call:
+            events.append(event)  # noqa: PERF401 - what came before the failure counts
+    except grpc.aio.AioRpcError as error:
+        return events, error
+    raise AssertionError("the stream did not fail")
 
 
 def text_of(events: Sequence[inference_pb2.GenerateResponse], choice: int = 0) -> str:

@@ -42,6 +42,7 @@ class ScriptedFleet(fleet_pb2_grpc.FleetServiceServicer):
         sent: Directory | None = None
         while True:
             async with self._changed:
-                await self._changed.wait_for(lambda: self.directory is not sent)
+                while self.directory is sent:
+                    await self._changed.wait()
                 sent = self.directory
             await context.write(fleet_pb2.WatchReplicasResponse(directory=directory_to_proto(sent)))

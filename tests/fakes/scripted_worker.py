@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 
+from fakes.byte_tokenizer import FINGERPRINT
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.directory import ReplicaInfo, ReplicaState
-from penstock_shared.errors import PenstockError, UnavailableError
+from penstock_shared.errors import InvalidArgumentError, PenstockError, UnavailableError, to_proto_error
 from penstock_shared.server import GrpcServer
 from penstock_shared.tracing import Tracer
 
@@ -45,9 +46,13 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         groups: every group that came, in order.
         submits: the messages that they came in.
         cancels: every (sequence id, attempt) that was cancelled.
+        over_credit_next: how many of the next groups are answered OVER_CREDIT.
+        refuse_next: refuses the next group with this message.
         pause_after: output length at which a reply stops until the session ends.
         step_age_s: told in heartbeats where it is set.
         is_beating: whether heartbeats are sent.
+        skip_seq: how many numbers the next message leaves out.
+        num_hellos: sessions so far.
     """
 
     def __init__(
@@ -55,7 +60,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         replica_id: str,
         *,
         model: str,
-        tokenizer_fingerprint: str,
+        tokenizer_fingerprint: str = FINGERPRINT,
         reply: Reply | None = None,
         num_sequences: int = 8,
         incarnation: int = 1,
@@ -74,9 +79,12 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         self.cancels: list[Ref] = []
         self.demands: list[worker_pb2.Demand] = []
         self.over_credit_next = 0
+        self.refuse_next: str | None = None
         self.pause_after: int | None = None
         self.step_age_s: float | None = None
         self.is_beating = True
+        self.skip_seq = 0
+        self.num_hellos = 0
         self._running: set[Ref] = set()
         self._sessions: list[_Session] = []
         self._changed = asyncio.Condition()
@@ -144,6 +152,8 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         session = _Session()
         session.outbox.put_nowait(worker_pb2.SessionResponse(hello=self._hello()))
         self._sessions.append(session)
+        self.num_hellos += 1
+        await self._notify()
         tasks = [asyncio.ensure_future(run(context, session)) for run in (self._read, self._write, self._beat)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +181,8 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
             message = await session.outbox.get()
             if isinstance(message, PenstockError):
                 raise message
-            session.num_sent += 1
+            session.num_sent += 1 + self.skip_seq
+            self.skip_seq = 0
             message.seq = session.num_sent
             await context.write(message)
 
@@ -184,19 +195,29 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
     def _take_submit(self, submit: worker_pb2.Submit, session: _Session) -> None:
         self.submits.append(submit)
         ack = worker_pb2.SubmitAck()
+        accepted = []
         for group in submit.groups:
-            refused = self.over_credit_next > 0
-            self.over_credit_next -= refused
-            outcome = worker_pb2.SUBMIT_OUTCOME_OVER_CREDIT if refused else worker_pb2.SUBMIT_OUTCOME_ACCEPTED
+            outcome, error = self._decide()
             for choice in group.choices:
                 ref = worker_pb2.SequenceRef(sequence_id=choice.sequence_id, attempt=group.attempt)
-                ack.results.add(sequence=ref, outcome=outcome)
-            if not refused:
-                self.groups.append(group)
+                ack.results.add(sequence=ref, outcome=outcome, error=error)
+            if outcome == worker_pb2.SUBMIT_OUTCOME_ACCEPTED:
+                accepted.append(group)
                 self._running.update((choice.sequence_id, group.attempt) for choice in group.choices)
+        self.groups += accepted
         session.outbox.put_nowait(worker_pb2.SessionResponse(submit_ack=ack))
-        for group in submit.groups if self.reply is not None else ():
+        for group in accepted if self.reply is not None else ():
             self._play(group, session)
+
+    def _decide(self) -> tuple[worker_pb2.SubmitOutcome.ValueType, types_pb2.Error | None]:
+        if self.over_credit_next > 0:
+            self.over_credit_next -= 1
+            return worker_pb2.SUBMIT_OUTCOME_OVER_CREDIT, None
+        if self.refuse_next is not None:
+            error = to_proto_error(InvalidArgumentError("prompt", "it", "less"))
+            error.message, self.refuse_next = self.refuse_next, None
+            return worker_pb2.SUBMIT_OUTCOME_REFUSED, error
+        return worker_pb2.SUBMIT_OUTCOME_ACCEPTED, None
 
     def _take_cancel(self, cancel: worker_pb2.Cancel, session: _Session) -> None:
         for sequence in cancel.sequences:

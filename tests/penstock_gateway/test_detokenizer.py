@@ -1,5 +1,7 @@
 """Token ids become text exactly, however they arrive."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ _IDS = st.lists(st.integers(0, len(_MIXED) + 3), max_size=40)
 def split(items: list[int], cuts: list[int]) -> list[list[int]]:
     """The items in pieces, cut at the given positions."""
     borders = [0, *sorted(cut % (len(items) + 1) for cut in cuts), len(items)]
-    return [items[start:end] for start, end in zip(borders, borders[1:], strict=False)]
+    return [items[start:end] for start, end in pairwise(borders)]
 
 
 @given(ids=_IDS, cuts=st.lists(st.integers(0, 1000), max_size=10), strips=st.booleans())
