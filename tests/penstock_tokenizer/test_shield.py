@@ -88,7 +88,7 @@ def test_contents_without_anchors_need_no_shield() -> None:
 
 def test_stand_ins_occur_neither_in_contents_nor_in_the_template() -> None:
     """A stand-in that was there before would be turned into an anchor."""
-    shield = ContentShield(CONTROLS, ["\ue000", "\\ue001"], template="\ue002")
+    shield = ContentShield(CONTROLS, ["\ue000 <", "\\ue001"], template="\ue002")
     assert (shield.end_mark, shield.hide_tokens("<|end|>", False)) == ("\ue003", "\ue004|end|>")
 
 
