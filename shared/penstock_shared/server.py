@@ -1,39 +1,18 @@
 """A gRPC server as every service runs it: guarded calls, health, reflection, and a graceful end in two stages."""
 
 import asyncio
-import inspect
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from opentelemetry.trace import SpanKind
 
-from penstock_shared import semconv
+from penstock_shared.call_guard import CallGuard
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, to_rich_status
 from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
 from penstock_shared.logs import get_logger
-from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
-
-_HEALTH_PREFIX = "/grpc.health.v1.Health/"
-_UNTRACED_PREFIXES = (_HEALTH_PREFIX, "/grpc.reflection.")
-_UNTRACED_METHODS = frozenset(
-    {"/penstock.worker.v1.WorkerService/Session", "/penstock.fleet.v1.FleetService/WatchReplicas"}
-)
-_HANDLER_MAKERS = {
-    (False, False): grpc.unary_unary_rpc_method_handler,
-    (False, True): grpc.unary_stream_rpc_method_handler,
-    (True, False): grpc.stream_unary_rpc_method_handler,
-    (True, True): grpc.stream_stream_rpc_method_handler,
-}
-
-Context = grpc.aio.ServicerContext[Any, Any]
-Metadata = Sequence[tuple[str, str | bytes]]
-Behavior = Callable[[Any, Context], Any]
+from penstock_shared.tracing import Tracer
 
 
 class GrpcServer:
@@ -64,8 +43,9 @@ class GrpcServer:
         self._bind = bind
         self._service_names = tuple(service_names)
         self._health = health.aio.HealthServicer()
+        self._guard = CallGuard(tracer, credential)
         self.server = grpc.aio.server(
-            interceptors=[_CallGuard(tracer, credential)],
+            interceptors=[self._guard],
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", max_message_bytes),
@@ -98,9 +78,21 @@ class GrpcServer:
             await self._health.set(name, status)
 
     async def drain(self, grace_s: float) -> None:
-        """States NOT_SERVING, refuses new calls, lets running ones finish for `grace_s`, then cancels them."""
+        """States NOT_SERVING, refuses new calls, lets running ones finish for `grace_s`, then cancels them.
+
+        Streams that end with the server alone (health and directory watches, sessions) are not waited for.
+        """
         await self._health.enter_graceful_shutdown()
-        await self.server.stop(grace_s)
+        stopping = asyncio.ensure_future(self.server.stop(grace_s))
+        idle = asyncio.ensure_future(self._guard.is_idle.wait())
+        await asyncio.wait({stopping, idle}, return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        self._guard.end_endless_calls()
+        await stopping
+
+    def abort(self) -> None:
+        """Ends every call at once; a drain under way ends with them."""
+        self._guard.end_all_calls()
 
 
 async def serve_until_signalled(
@@ -119,11 +111,10 @@ async def serve_until_signalled(
     drain = asyncio.ensure_future(_drain(server, drain_grace_s, on_drain))
     second = asyncio.ensure_future(signals.get())
     await asyncio.wait({drain, second}, return_when=asyncio.FIRST_COMPLETED)
+    if second.done():
+        server.abort()
     second.cancel()
-    if not drain.done():
-        drain.cancel()
-        await server.server.stop(0)
-    await asyncio.gather(drain, second, return_exceptions=True)
+    await drain
 
 
 async def _drain(server: GrpcServer, grace_s: float, on_drain: Callable[[], Awaitable[None]] | None) -> None:
@@ -138,109 +129,3 @@ def _signal_queue() -> asyncio.Queue[int]:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, arrived.put_nowait, number)
     return arrived
-
-
-class _CallGuard(grpc.aio.ServerInterceptor):
-    """Wraps every handler: credential, trace, error mapping. One wrapper, not three: each costs on every call."""
-
-    def __init__(self, tracer: Tracer, credential: FleetCredential | None) -> None:
-        self._tracer = tracer
-        self._credential = credential
-        self._log = get_logger("server")
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or method.startswith(_HEALTH_PREFIX):
-            return handler
-        is_traced = not (method.startswith(_UNTRACED_PREFIXES) or method in _UNTRACED_METHODS)
-        behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
-        guarded = self._guard(method, behavior, is_traced=is_traced)
-        make = _HANDLER_MAKERS[handler.request_streaming, handler.response_streaming]
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
-
-    def _guard(self, method: str, behavior: Behavior, *, is_traced: bool) -> Behavior:
-        async def guarded(request: Any, context: Context) -> Any:
-            start_ns = time.time_ns()
-            metadata: Any = context.invocation_metadata() or ()
-            parent = TraceContext.parse(_text_of(metadata, TRACEPARENT_KEY))
-            trace = self._tracer.begin(parent)
-            current_trace.set(trace)
-            code = grpc.StatusCode.OK
-            try:
-                if self._credential is not None and not self._credential.matches(metadata):
-                    raise UnauthenticatedError("the fleet credential is missing or wrong")  # noqa: TRY301
-                return await _run(behavior, request, context)
-            except PenstockError as error:
-                code = error.code
-                await context.abort_with_status(to_rich_status(error))
-            except grpc.aio.AbortError:
-                code = _code_of(context)
-                raise
-            except asyncio.CancelledError:
-                code = grpc.StatusCode.CANCELLED
-                raise
-            except Exception:  # noqa: BLE001 - the border: nothing unknown leaves as it is
-                code = grpc.StatusCode.INTERNAL
-                self._log.exception("unhandled error", method=method)
-                await context.abort_with_status(to_rich_status(InternalError("internal error; see the server's log")))
-            finally:
-                if is_traced:
-                    self._record(method, trace, parent, start_ns, code)
-
-        return guarded
-
-    def _record(
-        self,
-        method: str,
-        trace: TraceContext,
-        parent: TraceContext | None,
-        start_ns: int,
-        code: grpc.StatusCode,
-    ) -> None:
-        attributes = {
-            semconv.RPC_SYSTEM: semconv.GRPC,
-            semconv.RPC_METHOD: method.lstrip("/"),
-            semconv.RPC_STATUS_CODE: code.name,
-        }
-        self._tracer.record(
-            method.lstrip("/"),
-            trace,
-            parent=parent,
-            start_ns=start_ns,
-            end_ns=time.time_ns(),
-            kind=SpanKind.SERVER,
-            attributes=attributes,
-            error=None if code is grpc.StatusCode.OK else code.name,
-        )
-
-
-async def _run(behavior: Behavior, request: Any, context: Context) -> Any:
-    result = behavior(request, context)
-    if inspect.isasyncgen(result):
-        await _write_all(result, context)
-        return None
-    return await result if inspect.isawaitable(result) else result
-
-
-async def _write_all(responses: AsyncIterator[Any], context: Context) -> None:
-    async for response in responses:
-        await context.write(response)
-
-
-def _text_of(metadata: Metadata, key: str) -> str | None:
-    for found, value in metadata:
-        if found == key:
-            return value if isinstance(value, str) else None
-    return None
-
-
-def _code_of(context: Context) -> grpc.StatusCode:
-    code = context.code()
-    if isinstance(code, grpc.StatusCode):
-        return code
-    return next((known for known in grpc.StatusCode if known.value[0] == code), grpc.StatusCode.UNKNOWN)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from penstock_shared.credentials import METADATA_KEY, FleetCredential
 from penstock_shared.errors import FailedPreconditionError
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import pytest
+
 from penstock_shared.deadlines import Deadline
 
 

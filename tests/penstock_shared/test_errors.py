@@ -3,6 +3,7 @@
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+
 from penstock_shared import errors
 
 

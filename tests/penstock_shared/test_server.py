@@ -12,6 +12,8 @@ import pytest
 from fakes.span_collector import span_collector
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
+
+from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock_shared.channels import RetryBudget, call_with_retries, open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.deadlines import Deadline
@@ -20,8 +22,6 @@ from penstock_shared.errors import InvalidArgumentError, UnavailableError
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import ServiceSettings
 from penstock_shared.tracing import Tracer, current_trace, make_tracer
-
-from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 
 _SERVICE = "penstock.fleet.v1.FleetService"
 
@@ -89,6 +89,16 @@ async def _drain(address: str, replica_id: str, **kwargs: object) -> grpc.aio.Ai
     return raised.value
 
 
+async def _wait_until_refused(address: str) -> None:
+    """A call that arrives in the very moment of the stop is cancelled by gRPC itself."""
+    code = None
+    while code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        try:
+            await _stub(address).Drain(fleet_pb2.DrainRequest(replica_id="x"))
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+
+
 async def test_an_error_of_the_tree_leaves_with_code_and_details() -> None:
     """A client sees which field is wrong, whatever language it is written in."""
     async with _serving() as (_, _, address):
@@ -149,11 +159,29 @@ async def test_the_first_signal_lets_a_running_call_finish() -> None:
         call = asyncio.ensure_future(_stub(address).Drain(fleet_pb2.DrainRequest(replica_id="slow")))
         await fleet.entered.wait()
         os.kill(os.getpid(), signal.SIGTERM)
-        while (await _drain(address, "x")).code() is not grpc.StatusCode.UNAVAILABLE:
-            pass
+        await _wait_until_refused(address)
         fleet.may_finish.set()
         await call
         await serving
+
+
+async def test_a_drain_waits_for_calls_and_not_for_watches() -> None:
+    """A health or directory watch never ends by itself; waiting for it made every shutdown last the whole grace."""
+    async with _serving() as (fleet, server, address):
+        watch = _stub(address).WatchReplicas(fleet_pb2.WatchReplicasRequest())
+        fleet.num_calls = 1
+        await watch.read()
+        health = health_pb2_grpc.HealthStub(grpc.aio.insecure_channel(address))
+        await health.Watch(health_pb2.HealthCheckRequest()).read()
+        call = asyncio.ensure_future(_stub(address).Drain(fleet_pb2.DrainRequest(replica_id="slow")))
+        await fleet.entered.wait()
+        drain = asyncio.create_task(server.drain(600))
+        await _wait_until_refused(address)
+        assert not drain.done()
+        fleet.may_finish.set()
+        await call
+        async with asyncio.timeout(10):
+            await drain
 
 
 async def test_the_second_signal_ends_at_once() -> None:
@@ -163,10 +191,11 @@ async def test_the_second_signal_ends_at_once() -> None:
         call = asyncio.ensure_future(_stub(address).Drain(fleet_pb2.DrainRequest(replica_id="slow")))
         await fleet.entered.wait()
         os.kill(os.getpid(), signal.SIGTERM)
+        await _wait_until_refused(address)
         os.kill(os.getpid(), signal.SIGINT)
         async with asyncio.timeout(10):
             await serving
-        with pytest.raises(grpc.aio.AioRpcError):
+        with pytest.raises(grpc.aio.AioRpcError, match="shutting down"):
             await call
 
 

@@ -1,9 +1,10 @@
 """A bad setting ends the start with one clear line."""
 
 import pytest
-from penstock_shared.settings import ServiceSettings, load_settings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
+
+from penstock_shared.settings import ServiceSettings, load_settings
 
 
 class _Settings(ServiceSettings):

@@ -5,6 +5,7 @@ import random
 import pytest
 from fakes.span_collector import span_collector
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 from penstock_shared.settings import ServiceSettings
 from penstock_shared.tracing import TraceContext, Tracer, make_tracer
 
