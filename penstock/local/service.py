@@ -43,6 +43,7 @@ class Service:
         self._on_change = on_change
         self._on_failed_start = on_failed_start
         self._process: Process | None = None
+        self._health: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self._was_ready = False
 
@@ -70,6 +71,9 @@ class Service:
         process = self._process
         if process is None or process.returncode is not None:
             return
+        self._set(Stage.STOPPING)
+        if self._health is not None:
+            self._health.cancel()  # a server waits for its open streams before it ends
         self._signal(signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), limit_s)
@@ -89,11 +93,11 @@ class Service:
         self._set(Stage.STARTING, process=ProcessId.of(process.pid), started_at=time.time())
         if self._stop.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
-        health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
+        self._health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
         try:
             return await process.wait()
         finally:
-            health.cancel()
+            self._health.cancel()
 
     async def _spawn(self) -> Process:
         launcher = (sys.executable, "-P", "-m", "penstock.local.launch", str(os.getpid()))

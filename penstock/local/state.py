@@ -27,6 +27,7 @@ class Stage(StrEnum):
     READY = "ready"
     UNHEALTHY = "unhealthy"  # runs, and says that it cannot serve now
     RESTARTING = "restarting"  # died; waits to be started again
+    STOPPING = "stopping"  # drains
     STOPPED = "stopped"
 
 

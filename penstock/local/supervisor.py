@@ -78,9 +78,9 @@ class Supervisor:
                     problem = await self._end
                 finally:
                     self._publish(replace(self._state, phase=Phase.DRAINING))
-                    await self._stop_in_order()
-                    for task in background:
+                    for task in background:  # before the fleet drains: it waits for its open streams
                         task.cancel()
+                    await self._stop_in_order()
             await asyncio.to_thread(end_orphans, None)
         if problem is not None:
             raise LocalError(problem)

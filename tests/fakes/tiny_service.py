@@ -22,6 +22,8 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+_DRAIN_LIMIT_S = 60.0  # longer than a supervisor waits: whoever keeps a stream open in a drain is found out
+
 
 def behaviour(name: str) -> dict[str, Any]:
     """What a test wants of the service called `name`."""
@@ -52,7 +54,7 @@ def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = N
     note(f"{name} started")
     stopped.wait()
     note(f"{name} stopping")
-    server.stop(0).wait()
+    server.stop(_DRAIN_LIMIT_S).wait()
     note(f"{name} stopped")
 
 
