@@ -63,6 +63,8 @@ def test_drain_stops_the_gateway_before_what_it_needs(tmp_path: Path) -> None:
         assert events.index("gateway stopped") < min(
             events.index("tokenizer stopping"), events.index("worker stopping")
         )
+        # Each came to its end by itself: nobody, the supervisor's own watches included, kept it from draining.
+        assert {"gateway stopped", "tokenizer stopped", "worker stopped"} <= set(events)
         assert not any(process.is_alive for process in processes(state))
         assert not StateDir(tmp_path).stack_file.exists()
 
