@@ -1,0 +1,68 @@
+"""A replica's process that lives, loads and dies when the test says so."""
+
+import asyncio
+
+from penstock_worker.fleet.supervisor import ReplicaDiedError
+from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
+
+GOOD = Registration(
+    address="127.0.0.1:9",
+    revision="revision-1",
+    tokenizer_fingerprint="tokenizer-1",
+    numerics_fingerprint="numerics-1",
+    plan="",
+)
+
+
+class ScriptedReplica:
+    """`ReplicaProcess` without a process. Each start gets the next incarnation.
+
+    Attributes:
+        loads: what the next loads answer; a replica that finds none loads well.
+        calls: what the supervisor asked for.
+    """
+
+    def __init__(self) -> None:
+        self.loads: list[Registration | LoadFailure | ReplicaDiedError] = []
+        self.calls: list[str] = []
+        self.is_placed = asyncio.Event()
+        self.is_placed.set()
+        self._incarnation = 0
+        self._death = asyncio.Event()
+
+    def die(self) -> None:
+        """Ends the process."""
+        self._death.set()
+
+    async def place(self) -> None:
+        """Waits until the test lets it."""
+        await self.is_placed.wait()
+
+    async def process(self) -> ProcessInfo:
+        """A fresh one."""
+        self._incarnation += 1
+        self._death.clear()
+        return ProcessInfo(pid=1000 + self._incarnation, incarnation=self._incarnation)
+
+    async def load(self) -> Registration | LoadFailure:
+        """As scripted."""
+        self.calls.append("load")
+        loaded = self.loads.pop(0) if self.loads else GOOD
+        if isinstance(loaded, ReplicaDiedError):
+            raise loaded
+        return loaded
+
+    async def wait_for_death(self) -> None:
+        """Until `die`."""
+        await self._death.wait()
+        raise ReplicaDiedError("killed by the test")
+
+    async def stop(self, limit_s: float) -> None:
+        """Dies meanwhile where the test has said so."""
+        self.calls.append(f"stop {limit_s:.0f}")
+        if self._death.is_set():
+            raise ReplicaDiedError("killed by the test")
+
+    async def remove(self) -> None:
+        """Noted."""
+        self.calls.append("remove")

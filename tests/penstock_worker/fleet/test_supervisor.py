@@ -1,0 +1,144 @@
+"""A replica is brought up in stages, comes back when it dies, and is given up when nothing can help."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from fakes.scripted_replica import GOOD, ScriptedReplica
+
+from penstock_shared.directory import ModelSpec, ReplicaInfo, ReplicaState
+from penstock_worker.fleet.supervisor import ReplicaDiedError, ReplicaSupervisor
+from penstock_worker.replica.registration import LoadFailure
+
+PLACING, LOADING, READY = ReplicaState.PLACING, ReplicaState.LOADING, ReplicaState.READY
+DRAINING, RESTARTING, FAILED = ReplicaState.DRAINING, ReplicaState.RESTARTING, ReplicaState.FAILED
+
+
+class Supervised:
+    """A supervisor, with what it published and how long it slept."""
+
+    def __init__(self, spec: ModelSpec, replica: ScriptedReplica) -> None:
+        self.published: asyncio.Queue[ReplicaInfo] = asyncio.Queue()
+        self.slept_s: list[float] = []
+        self.supervisor = ReplicaSupervisor(
+            "tiny-0", spec, replica, publish=self.published.put_nowait, sleep=self._sleep
+        )
+        self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        """Runs it."""
+        self.task = asyncio.create_task(self.supervisor.run())
+
+    async def reach(self, state: ReplicaState) -> tuple[ReplicaInfo, list[ReplicaState]]:
+        """The next replica published in `state`, and the states on the way to it."""
+        states = []
+        while True:
+            info = await asyncio.wait_for(self.published.get(), 10)
+            states.append(info.state)
+            if info.state is state:
+                return info, states
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept_s.append(seconds)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def supervised(spec: ModelSpec, scripted: ScriptedReplica) -> AsyncIterator[Supervised]:
+    """Not started yet."""
+    made = Supervised(spec, scripted)
+    yield made
+    made.task.cancel()
+    await asyncio.gather(made.task, return_exceptions=True)
+
+
+async def test_a_replica_comes_up_in_visible_stages(supervised: Supervised) -> None:
+    """An operator sees what a start is waiting for; only a ready replica has an address."""
+    supervised.start()
+    info, states = await supervised.reach(READY)
+    assert states == [PLACING, LOADING, READY]
+    assert (info.address, info.pid, info.incarnation) == (GOOD.address, 1001, 1)
+    assert (info.revision, info.numerics_fingerprint) == (GOOD.revision, GOOD.numerics_fingerprint)
+
+
+async def test_waiting_for_resources_is_told(supervised: Supervised, scripted: ScriptedReplica) -> None:
+    """A replica that cannot be placed is not 'loading'."""
+    scripted.is_placed.clear()
+    supervised.start()
+    await supervised.reach(PLACING)
+    assert supervised.published.empty()
+    scripted.is_placed.set()
+    await supervised.reach(READY)
+
+
+async def test_a_replica_that_dies_comes_back_as_another_incarnation(
+    supervised: Supervised, scripted: ScriptedReplica
+) -> None:
+    """At once, without an address meanwhile, and counted."""
+    supervised.start()
+    await supervised.reach(READY)
+    scripted.die()
+    gone, _ = await supervised.reach(RESTARTING)
+    assert (gone.address, gone.detail, gone.num_restarts) == ("", "process 1001 died", 1)
+    back, states = await supervised.reach(READY)
+    assert (states, back.incarnation, back.num_restarts) == ([LOADING, READY], 2, 1)
+    assert supervised.slept_s == []
+
+
+async def test_a_crash_loop_backs_off(supervised: Supervised, scripted: ScriptedReplica) -> None:
+    """A replica that dies while it starts must not eat the machine; once it serves, its past is forgotten."""
+    scripted.loads = [ReplicaDiedError("killed while loading")] * 7
+    supervised.start()
+    info, _ = await supervised.reach(READY)
+    assert info.num_restarts == 7
+    assert supervised.slept_s == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
+    supervised.slept_s.clear()
+    scripted.loads = [ReplicaDiedError("killed while loading")]
+    scripted.die()
+    await supervised.reach(READY)
+    assert supervised.slept_s == [0.25]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "reason"),
+    [
+        (LoadFailure("config.json architectures: got ['Bert']"), "Bert"),
+        (replace(GOOD, revision="revision-2"), "revision-2"),
+        (replace(GOOD, tokenizer_fingerprint="tokenizer-2"), "tokenizer-2"),
+    ],
+)
+async def test_what_another_attempt_cannot_mend_has_failed(
+    supervised: Supervised, scripted: ScriptedReplica, loaded: object, reason: str
+) -> None:
+    """It says why, frees its resources, and is not tried again; a replica of another model never takes work."""
+    scripted.loads = [loaded]  # type: ignore[list-item]
+    supervised.start()
+    info, states = await supervised.reach(FAILED)
+    await supervised.task
+    assert states == [PLACING, LOADING, FAILED]
+    assert reason in info.detail
+    assert scripted.calls == ["load", "remove"]
+
+
+async def test_stopping_drains_and_removes(supervised: Supervised, scripted: ScriptedReplica) -> None:
+    """Work in progress gets its time."""
+    supervised.start()
+    await supervised.reach(READY)
+    supervised.task.cancel()
+    await supervised.supervisor.stop(7.0)
+    info, _ = await supervised.reach(DRAINING)
+    assert info.address == GOOD.address
+    assert scripted.calls == ["load", "stop 7", "remove"]
+
+
+async def test_a_replica_that_dies_while_draining_is_removed_all_the_same(
+    supervised: Supervised, scripted: ScriptedReplica
+) -> None:
+    """A shutdown must end."""
+    supervised.start()
+    await supervised.reach(READY)
+    supervised.task.cancel()
+    scripted.die()
+    await supervised.supervisor.stop(7.0)
+    assert scripted.calls[-1] == "remove"
