@@ -1,9 +1,9 @@
 """Decides what each step computes: continuous batching, chunked prefill, preemption. Synchronous; needs no torch.
 
 A sequence is waiting or running. It gets the blocks of all its tokens when it starts to run, and one more whenever its
-output has filled them. A step has a budget of tokens: first each decoding sequence takes one, so that a long prompt
-never holds up the streams; prefills share the rest and take as many steps as they need. Among themselves, sequences go
-in the order of `Sequence.priority`.
+output has filled them. Sequences go in the order of `Sequence.priority`. A step has a budget of tokens: first those
+that decode take one each, so that a long prompt never holds up the streams; then prefills take the rest, and as many
+steps as they need.
 
 When a sequence needs a block and none is free, the running sequence that goes last gives up its blocks and waits to be
 computed again. If that is the needy one itself, it keeps what it has and sits the step out. So the first in line always
@@ -126,11 +126,7 @@ class Scheduler:
     def _has_budget_for(self, sequence: Sequence) -> bool:
         """Whether those that go before it leave a token of the step. Started earlier, it would hold blocks in vain."""
         priority = sequence.priority
-        claims = [
-            other.num_uncomputed_tokens
-            for other in self._running
-            if other.num_uncomputed_tokens == 1 or other.priority < priority
-        ]
+        claims = [other.num_uncomputed_tokens for other in self._running if other.priority < priority]
         return sum(claims) < self._max_step_tokens
 
     def _has_room_for(self, sequence: Sequence) -> bool:
@@ -145,8 +141,9 @@ class Scheduler:
         """The sequences that take one token in this step. Adds the blocks that they got to `fresh_block_ids`."""
         decoding: list[Sequence] = []
         position = 0
-        while position < len(self._running) and len(decoding) < self._max_step_tokens:
-            sequence = self._running[position]  # a preemption takes from the end, past this position
+        # Past the budget nobody is looked at: so there is a token left for a prefill that goes before them.
+        while position < min(len(self._running), self._max_step_tokens):
+            sequence = self._running[position]  # a preemption takes from the end, never up to here
             if sequence.num_uncomputed_tokens == 1 and self._secure_block(sequence, fresh_block_ids):
                 decoding.append(sequence)
             position += 1

@@ -1,0 +1,72 @@
+"""A checkpoint directory becomes an engine, or one clear error."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.checkpoints import EOS_TOKEN_ID, VOCAB_SIZE, edit_config, save_checkpoint
+
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+
+
+def test_loaded_model_is_described(tmp_path: Path) -> None:
+    """The fleet states these to everybody: they must be the checkpoint's."""
+    save_checkpoint("llama_tied", tmp_path)
+    edit_config(tmp_path, eos_token_id=EOS_TOKEN_ID)
+    (tmp_path / "generation_config.json").write_text('{"temperature": 0.6, "top_p": 0.9}')
+    engine, loaded = build_engine(tmp_path, EngineConfig(device="cpu", max_running_sequences=3))
+    assert (loaded.architecture, loaded.vocab_size, loaded.context_length) == ("LlamaForCausalLM", VOCAB_SIZE, 512)
+    assert (loaded.eos_token_ids, loaded.sampling_defaults.temperature) == ((EOS_TOKEN_ID,), 0.6)
+    per_layer = 64 * 64 + 2 * 64 * 32 + 64 * 64 + 3 * 64 * 96 + 2 * 64
+    assert loaded.num_parameters == VOCAB_SIZE * 64 + 3 * per_layer + 64
+    assert (loaded.dtype, loaded.device, loaded.weight_bytes) == ("float32", "cpu", 4 * loaded.num_parameters)
+    assert (engine.limits.num_blocks, engine.limits.context_length) == (3 * 512 // 16, 512)
+    assert len(loaded.revision) == 64
+
+
+def test_plan_is_readable(checkpoint: Callable[[str], Path]) -> None:
+    """An operator sees what the memory went to, and why it is that much."""
+    _, loaded = build_engine(checkpoint("llama"), EngineConfig(device="cpu", max_running_sequences=2))
+    assert loaded.plan.splitlines() == [
+        f"model     LlamaForCausalLM, {loaded.num_parameters:,} parameters, float32 on cpu",
+        "weights   461.2 KiB",
+        "kv cache  780.0 KiB: room for 2 full contexts",
+        "          64 blocks of 16 tokens, 1,024 tokens in all",
+        "sequence  at most 512 tokens of prompt and output",
+    ]
+
+
+def test_eos_of_the_checkpoint_ends_a_sequence(tmp_path: Path) -> None:
+    """With the first greedy token as EOS, the output is empty."""
+    save_checkpoint("llama", tmp_path)
+    request = SequenceRequest(key=1, prompt_token_ids=[5, 6], sampling=SamplingOptions(max_tokens=1))
+    engine, _ = build_engine(tmp_path, EngineConfig(device="cpu"))
+    engine.add(request)
+    [first_token_id] = engine.step().outputs[0].token_ids
+    edit_config(tmp_path, eos_token_id=[EOS_TOKEN_ID, first_token_id])
+    engine, _ = build_engine(tmp_path, EngineConfig(device="cpu"))
+    engine.add(request)
+    [output] = engine.step().outputs
+    assert output.token_ids == []
+    assert output.end is not None
+    assert output.end.stop_token_id == first_token_id
+
+
+def test_prompt_that_can_never_fit_is_refused(checkpoint: Callable[[str], Path]) -> None:
+    """A small cache shortens the context; a longer prompt hears so at once instead of waiting for ever."""
+    config = EngineConfig(device="cpu", kv_memory_bytes=5 * 16 * 3 * 2 * 2 * 16 * 4)
+    engine, loaded = build_engine(checkpoint("llama"), config)
+    assert loaded.context_length == 64
+    sampling = SamplingOptions(max_tokens=500)
+    engine.validate(SequenceRequest(key=1, prompt_token_ids=[1] * 63, sampling=sampling))
+    with pytest.raises(InvalidArgumentError, match="1 to 63 tokens"):
+        engine.validate(SequenceRequest(key=1, prompt_token_ids=[1] * 64, sampling=sampling))
+
+
+@pytest.mark.parametrize("name", ["max_running_sequences", "max_step_tokens", "block_size"])
+def test_setting_that_is_no_size_is_refused(name: str) -> None:
+    """At the start, with the setting's name."""
+    with pytest.raises(InvalidArgumentError, match=f"{name}: got 0; allowed: at least 1"):
+        EngineConfig(**{name: 0})  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""The runner's logits are those of transformers, however the tokens are cut into chunks and laid out in blocks."""
+
+import random
+from array import array
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from fakes.checkpoints import FAMILIES, VOCAB_SIZE
+from near_tie import ReferenceModel
+
+from penstock_worker.engine.kv_cache import KvCache
+from penstock_worker.engine.model_runner import ModelRunner
+from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.models.decoder import Decoder
+from penstock_worker.models.decoder_weights import WeightReader
+from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.registry import read_model_config
+
+BLOCK_SIZE = 8
+NUM_BLOCKS = 80
+LENGTHS = [1, 5, 16, 33, 70]
+
+
+def _runner(model_dir: Path) -> ModelRunner:
+    _, config = read_model_config(model_dir)
+    reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.float32, device=torch.device("cpu"))
+    shape = (config.num_layers, NUM_BLOCKS + 1, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
+    cache = KvCache(torch.full(shape, torch.nan))  # what is not written must not be read
+    return ModelRunner(Decoder(config, reader.read()), cache, config.windows)
+
+
+def _plans(sequences: list[list[int]], *, max_chunk_tokens: int, generator: random.Random) -> list[StepPlan]:
+    """Computes the sequences side by side in chunks of random sizes, on blocks that lie scattered."""
+    block_ids = list(range(NUM_BLOCKS))
+    generator.shuffle(block_ids)
+    tables = [[block_ids.pop() for _ in range(0, len(tokens), BLOCK_SIZE)] for tokens in sequences]
+    starts, plans, fresh = [0] * len(sequences), [], [block_id for table in tables for block_id in table]
+    while any(start < len(tokens) for start, tokens in zip(starts, sequences, strict=True)):
+        chunks = []
+        for key, (tokens, table) in enumerate(zip(sequences, tables, strict=True)):
+            end = min(starts[key] + generator.randint(1, max_chunk_tokens), len(tokens))
+            if end > starts[key]:
+                chunks.append(Chunk(key, array("q", tokens[starts[key] : end]), starts[key], array("q", table), True))
+                starts[key] = end
+        plans.append(StepPlan(chunks, fresh if not plans else []))
+    return plans
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("max_chunk_tokens", [1, 7, 100])
+def test_logits_equal_transformers(
+    family: str,
+    max_chunk_tokens: int,
+    checkpoint: Callable[[str], Path],
+    reference: Callable[[str], ReferenceModel],
+) -> None:
+    """Logits within 1e-4 at every chunk's end: token by token, in small chunks, and in one go."""
+    generator = random.Random(max_chunk_tokens)
+    sequences = [[generator.randrange(VOCAB_SIZE) for _ in range(length)] for length in LENGTHS]
+    expected = [reference(family).logits(tokens) for tokens in sequences]
+    assert max(logits.abs().max() for logits in expected) > 2.0
+    runner = _runner(checkpoint(family))
+    for plan in _plans(sequences, max_chunk_tokens=max_chunk_tokens, generator=generator):
+        values = runner.run(plan).values
+        for chunk, row in zip(plan.chunks, values, strict=True):
+            last = chunk.start + len(chunk.token_ids) - 1
+            torch.testing.assert_close(row, expected[chunk.key][last], atol=1e-4, rtol=0.0)
+
+
+def test_only_wanted_rows_have_logits(checkpoint: Callable[[str], Path]) -> None:
+    """The output projection is the largest product of a small batch; a prefill's inner chunks do without."""
+    runner = _runner(checkpoint("llama"))
+    chunks = [
+        Chunk(0, array("q", [1, 2, 3]), 0, array("q", [4]), False),
+        Chunk(1, array("q", [5]), 0, array("q", [2]), True),
+    ]
+    both = [chunk._replace(needs_logits=True) for chunk in chunks]
+    assert runner.run(StepPlan(chunks[:1], [4])).values.shape == (0, VOCAB_SIZE)
+    some, all_rows = (runner.run(StepPlan(plan, [2, 4])).values for plan in (chunks, both))
+    torch.testing.assert_close(some, all_rows[1:])
+
+
+def test_bfloat16_stays_near_float32(
+    checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+) -> None:
+    """The same decoder in bfloat16: logits differ by its precision only."""
+    tokens = list(range(20))
+    expected = reference("qwen3").logits(tokens)[-1]
+    _, config = read_model_config(checkpoint("qwen3"))
+    reader = WeightReader(Checkpoint(checkpoint("qwen3")), config, dtype=torch.bfloat16, device=torch.device("cpu"))
+    shape = (config.num_layers, 4, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
+    cache = KvCache(torch.empty(shape, dtype=torch.bfloat16))
+    runner = ModelRunner(Decoder(config, reader.read()), cache, config.windows)
+    chunk = Chunk(0, array("q", tokens), 0, array("q", [0, 1, 2]), True)
+    values = runner.run(StepPlan([chunk], [0, 1, 2])).values
+    assert values.dtype == torch.float32
+    error = (values[0] - expected).norm() / expected.norm()
+    assert 1e-5 < error < 3e-2

@@ -1,0 +1,194 @@
+"""Random histories of add, cancel and step: the books always agree, and every output is what it would be alone."""
+
+from dataclasses import dataclass, field
+
+from fakes.paged_runner import PagedRunner, next_token_id
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.sampler import Sampler
+from penstock_worker.engine.scheduler import Scheduler
+from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
+from penstock_worker.engine.validation import EngineLimits
+
+VOCAB_SIZE = 13
+EOS_TOKEN_ID = 3
+
+LIMITS = st.builds(
+    lambda max_running, max_tokens, block_size, num_blocks: EngineLimits(
+        max_running_sequences=max_running,
+        max_step_tokens=max_tokens,
+        context_length=min(24, block_size * num_blocks),
+        block_size=block_size,
+        num_blocks=num_blocks,
+    ),
+    max_running=st.integers(1, 5),
+    max_tokens=st.integers(1, 9),
+    block_size=st.integers(1, 4),
+    num_blocks=st.integers(4, 14),
+)
+
+
+@dataclass(frozen=True)
+class Add:
+    """Adds a sequence; lengths are shares of what the engine's limits allow."""
+
+    prompt_share: float
+    max_tokens: int
+    num_resumed: int
+    criticality: int
+    min_tokens: int
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Cancels one of the sequences that were added, running or not."""
+
+    choice: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """Lets the engine do some steps."""
+
+    num_steps: int
+
+
+ADDS = st.builds(
+    Add,
+    prompt_share=st.floats(0, 1),
+    max_tokens=st.integers(1, 16),
+    num_resumed=st.integers(0, 3),
+    criticality=st.integers(1, 3),
+    min_tokens=st.integers(0, 2),
+)
+HISTORIES = st.lists(
+    st.one_of(ADDS, st.builds(Cancel, choice=st.integers(0, 30)), st.builds(Step, num_steps=st.integers(1, 4))),
+    min_size=1,
+    max_size=30,
+)
+
+
+@dataclass
+class History:
+    """An engine with a fake model, and what was asked of it and came out."""
+
+    limits: EngineLimits
+    requests: dict[int, SequenceRequest] = field(default_factory=dict)
+    cancelled: set[int] = field(default_factory=set)
+    outputs: dict[int, list[SequenceOutput]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        pool = BlockPool(self.limits.num_blocks, self.limits.block_size)
+        self.engine = Engine(
+            scheduler=Scheduler(
+                pool,
+                max_running_sequences=self.limits.max_running_sequences,
+                max_step_tokens=self.limits.max_step_tokens,
+            ),
+            runner=PagedRunner(vocab_size=VOCAB_SIZE, block_size=self.limits.block_size),
+            sampler=Sampler(),
+            limits=self.limits,
+            vocab_size=VOCAB_SIZE,
+            eos_token_ids=frozenset({EOS_TOKEN_ID}),
+        )
+
+    def play(self, event: Add | Cancel | Step) -> None:
+        """Does one thing to the engine."""
+        match event:
+            case Add():
+                self._add(event)
+            case Cancel():
+                self._cancel(event.choice)
+            case Step():
+                for _ in range(event.num_steps):
+                    self._step()
+        self.engine.check_invariants()
+
+    def finish(self) -> None:
+        """Steps until nothing is left. Each step computes at least one token of the first in line."""
+        num_tokens = sum(len(request.prompt_token_ids) + 16 for request in self.requests.values())
+        for _ in range(num_tokens * (1 + len(self.requests))):
+            if not self.engine.has_work:
+                break
+            assert self._step() > 0, "a step with work did nothing"
+            self.engine.check_invariants()
+        assert not self.engine.has_work
+
+    def _add(self, event: Add) -> None:
+        key = len(self.requests)
+        num_prompt_tokens = 1 + int(event.prompt_share * (self.limits.context_length - 2))
+        prompt = [(key * 5 + position) % VOCAB_SIZE for position in range(num_prompt_tokens)]
+        sampling = SamplingOptions(max_tokens=event.max_tokens, min_tokens=event.min_tokens)
+        alone = expected_output(SequenceRequest(key=key, prompt_token_ids=prompt, sampling=sampling), self.limits)
+        resumed = alone[0][: event.num_resumed]
+        request = SequenceRequest(
+            key=key,
+            prompt_token_ids=prompt,
+            output_token_ids=resumed,
+            sampling=sampling,
+            criticality=event.criticality,
+        )
+        self.engine.validate(request)
+        self.requests[key], self.outputs[key] = request, []
+        self.engine.add(request)
+
+    def _cancel(self, choice: int) -> None:
+        if not self.requests:
+            return
+        key = choice % len(self.requests)
+        is_here = key not in self.cancelled and not self.has_ended(key)
+        assert self.engine.cancel(key) == is_here
+        if is_here:
+            self.cancelled.add(key)
+
+    def _step(self) -> int:
+        result = self.engine.step()
+        for output in result.outputs:
+            assert output.key not in self.cancelled, "output after a cancel"
+            assert not self.has_ended(output.key), "output after the end"
+            self.outputs[output.key].append(output)
+        return result.num_sequences + len(result.outputs)
+
+    def has_ended(self, key: int) -> bool:
+        """Whether the sequence had its terminal event."""
+        return bool(self.outputs[key]) and self.outputs[key][-1].end is not None
+
+
+def expected_output(request: SequenceRequest, limits: EngineLimits) -> tuple[list[int], FinishReason]:
+    """What a sequence gives when nothing else runs: the definition of the product."""
+    output: list[int] = []
+    while True:
+        room = limits.context_length - len(request.prompt_token_ids)
+        if len(output) >= min(request.sampling.max_tokens, room):
+            return output, FinishReason.LENGTH
+        token_id = next_token_id([*request.prompt_token_ids, *output], VOCAB_SIZE)
+        if token_id == EOS_TOKEN_ID and len(output) < request.sampling.min_tokens:
+            token_id = 0  # masked; all others are equal, and the first of them is the greatest
+        if token_id == EOS_TOKEN_ID:
+            return output, FinishReason.STOP
+        output.append(token_id)
+
+
+@settings(max_examples=150, deadline=None)
+@given(limits=LIMITS, events=HISTORIES)
+def test_random_histories_end_as_if_each_sequence_ran_alone(
+    limits: EngineLimits, events: list[Add | Cancel | Step]
+) -> None:
+    """Whatever is added, cancelled and preempted, nobody's output changes, everybody ends once, every block is free."""
+    history = History(limits)
+    for event in events:
+        history.play(event)
+    history.finish()
+    stats = history.engine.stats()
+    assert (stats.num_free_blocks, stats.num_running, stats.num_waiting) == (limits.num_blocks, 0, 0)
+    for key, request in history.requests.items():
+        if key not in history.cancelled:
+            tokens, reason = expected_output(request, limits)
+            produced = [token_id for output in history.outputs[key] for token_id in output.token_ids]
+            assert [*request.output_token_ids, *produced] == tokens
+            end = history.outputs[key][-1].end
+            assert end is not None
+            assert end.reason is reason

@@ -1,0 +1,44 @@
+"""Rotary frequencies are those of transformers."""
+
+import pytest
+import torch
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from penstock_worker.models.rope import LinearScaling, Llama3Scaling, RopeConfig, rope_frequencies
+
+_LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 5e5,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ({"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}, RopeConfig(1e4, LinearScaling(4.0))),
+        (
+            _LLAMA3,
+            RopeConfig(
+                5e5,
+                Llama3Scaling(
+                    factor=8.0, low_frequency_factor=1.0, high_frequency_factor=4.0, original_context_length=8192
+                ),
+            ),
+        ),
+    ],
+)
+def test_scaled_frequencies_equal_transformers(theirs: dict[str, object], ours: RopeConfig) -> None:
+    """Long, medium and short wavelengths: at 128 dimensions all three kinds occur."""
+    config = LlamaConfig(head_dim=128, rope_parameters=theirs)
+    expected, _ = ROPE_INIT_FUNCTIONS[str(theirs["rope_type"])](config, torch.device("cpu"))
+    torch.testing.assert_close(rope_frequencies(ours, 128), expected, rtol=1e-6, atol=0.0)
+
+
+def test_plain_frequencies_are_powers_of_theta() -> None:
+    """One radian a position for the first pair of dimensions, 1 / theta at the end of the scale."""
+    assert rope_frequencies(RopeConfig(100.0), 4).tolist() == pytest.approx([1.0, 0.1])
