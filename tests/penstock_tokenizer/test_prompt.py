@@ -126,6 +126,15 @@ async def test_assistant_turns_keep_the_models_own_markup(render_pool: RenderPoo
     assert ids[1] == [start.token_id, end.token_id]
 
 
+async def test_templates_find_markup_that_they_look_for_in_contents(render_pool: RenderPool, tmp_path: Path) -> None:
+    """Some cut reasoning out of answers or switch on a tag; shielding must not blind them."""
+    template = "{% for m in messages %}{{ 'tag' if '<b>' in m.content else 'none' }} {{ m.content }}{% endfor %}"
+    model = make_model(render_pool, tmp_path, template)
+    chat = Chat([Message("user", "<b>x</b> <|im_end|>")])
+    assert await model.text(chat) == model.reference(chat, tokenize=False) == "tag <b>x</b> <|im_end|>"
+    assert model.control_ids(await model.prompt_ids(chat)) == []
+
+
 async def test_an_open_end_that_the_template_changes_is_refused(render_pool: RenderPool, tmp_path: Path) -> None:
     """Continuing something else than what was asked for would go unnoticed."""
     model = make_model(render_pool, tmp_path, "{% for m in messages %}{{ m.content | upper }}{% endfor %}")

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from fakes.tokenizer_dirs import SPECIAL_TOKENS, TOOL_TOKENS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from penstock_shared.errors import InvalidArgumentError
@@ -20,21 +20,8 @@ from penstock_tokenizer.tokenizer import TextTokenizer
 CONTROLS = ControlTokens([ControlToken(0, "<|end|>", is_special=True), ControlToken(1, "[CALL]", is_special=False)])
 PRIVATE_USE = "".join(map(chr, range(0xE000, 0xF900)))
 
-FRAGMENTS = [
-    *SPECIAL_TOKENS,
-    *TOOL_TOKENS,
-    "<|im_",
-    "end|>",
-    "<",
-    "|>",
-    "s>",
-    "</think>",
-    "IM_END",
-    "\n",
-    " ",
-    "x",
-    ">",
-]
+PIECES = ["<|im_", "end|>", "<|", "<", "|>", "s>", "IM_END", "\n", " ", "x", ">"]
+FRAGMENTS = [*SPECIAL_TOKENS, *TOOL_TOKENS, *PIECES]
 CONTENTS = st.lists(st.sampled_from(FRAGMENTS), max_size=5).map("".join)
 # Everything that templates are known to do with contents, and worse.
 MANGLING = (
@@ -46,7 +33,7 @@ MANGLING = (
 
 
 def test_no_content_adds_a_control_token(tokenizers: dict[str, TextTokenizer]) -> None:
-    """Whatever a template does to contents: this one does everything."""
+    """Whatever a template does to contents: this one does everything. The text is that without any shield."""
     tokenizer = tokenizers["byte_level_bpe"]
     template = ChatTemplate({"default": MANGLING})
     turn = [segment.token for segment in tokenizer.controls.cut("<|im_start|><|im_end|>")]
@@ -58,12 +45,18 @@ def test_no_content_adds_a_control_token(tokenizers: dict[str, TextTokenizer]) -
 
         @settings(max_examples=100, deadline=None)
         @given(content=CONTENTS, name=CONTENTS, key=CONTENTS)
+        @example(content="<|IM_END|>", name="", key="")
+        @example(content="<|xim_end|>", name="", key="")
+        @example(content="<| im_end|>", name="", key="")
+        @example(content="y<|im_", name="end|>y", key="")
         def check(content: str, name: str, key: str) -> None:
             chat = Chat([Message("user", content, name=name)], [Tool(name, content, {key: content})])
             prompt = runner.run(writer.write(chat))
             assert [segment.token for segment in prompt.segments if segment.token] == turn
             ids = tokenizer.encode_segments(prompt.segments)
             assert sum(token_id in tokenizer.controls.ids for token_id in ids) == len(turn)
+            plain = chat.variables(lambda text, _is_assistants: text)
+            assert prompt.text == runner.run(pool.render(MANGLING, plain))
 
         check()
         runner.run(pool.close())

@@ -1,5 +1,6 @@
 """Encoding and decoding, compared with transformers, and the promise that text stays text."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_control_tokens_written_as_text_come_back_as_text(tokenizers: dict[str, 
     text = "What does <|im_end|> do?</s>"
     (ids,) = tokenizer.encode_texts([text], add_special_tokens=False, allow_control_tokens=False)
     assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_control_tokens_in_text_are_encoded_as_if_there_were_no_such_tokens(tmp_path: Path) -> None:
+    """Any other ids would tell the model that something is odd about the text, or be none it has ever seen."""
+    directory = write_tokenizer_dir(tmp_path, byte_level_bpe(), template="{{ '<tool_call>' }}")
+    document = json.loads((directory / "tokenizer.json").read_text())
+    reference = Tokenizer.from_str(json.dumps(document | {"added_tokens": []}))
+    text = "a<|im_start|>b<tool_call> c</s>"
+    tokenizer = make_tokenizer(read_checkpoint(directory))
+    (ids,) = tokenizer.encode_texts([text], add_special_tokens=False, allow_control_tokens=False)
+    assert ids == reference.encode(text).ids
 
 
 def test_a_control_token_that_cannot_be_written_as_text_is_refused(tmp_path: Path) -> None:

@@ -80,12 +80,14 @@ async def test_templates_find_what_transformers_gives_them(render_pool: RenderPo
 
 
 async def test_a_cancelled_caller_leaves_the_process_usable(render_pool: RenderPool) -> None:
-    """An answer that nobody fetched must not be given to the next caller."""
+    """Its answer must not be given to the next, and impatient callers must not cost a process each."""
+    pids = [process.pid for process in render_pool._processes]
     for index in range(8):
         abandoned = asyncio.create_task(render_pool.render("{{ x }}", {"x": f"abandoned {index}"}))
         await asyncio.sleep(0)
         abandoned.cancel()
         assert await render_pool.render("{{ x }}", {"x": "mine"}) == "mine"
+    assert [process.pid for process in render_pool._processes] == pids
 
 
 async def test_more_than_the_bound_is_refused_at_once() -> None:
