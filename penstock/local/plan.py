@@ -9,8 +9,6 @@ from penstock.local.paths import StateDir
 from penstock.local.ports import HOST, Ports
 from penstock.local.settings import StackSettings
 
-SERVICE_VARIABLE = "PENSTOCK_SERVICE"
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
@@ -62,7 +60,7 @@ def plan(settings: StackSettings, addresses: Addresses) -> tuple[ProcessSpec, ..
 def _service(name: str, address: str, environment: dict[str, str], *, stop_rank: int) -> ProcessSpec:
     # -P: a folder named like ours in the current directory must not be imported in its place.
     command = (sys.executable, "-P", "-m", f"penstock_{name}")
-    return ProcessSpec(name, command, environment | {SERVICE_VARIABLE: name}, address, stop_rank)
+    return ProcessSpec(name, command, environment, address, stop_rank)
 
 
 def _common(settings: StackSettings) -> dict[str, str]:

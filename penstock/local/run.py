@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from penstock.local.descendants import become_subreaper
 from penstock.local.errors import LocalError
-from penstock.local.launch import become_subreaper
 from penstock.local.leftovers import end_leftovers
 from penstock.local.log_file import rotate
 from penstock.local.paths import StateDir

@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from penstock.local.health import follow_health
+from penstock.local.launch import KILL
 from penstock.local.log_file import last_line
-from penstock.local.orphans import end_orphans
 from penstock.local.plan import ProcessSpec
 from penstock.local.process_id import ProcessId
 from penstock.local.restarts import RestartBackOff
@@ -53,7 +53,6 @@ class Service:
         while not self._stop.is_set():
             began = time.monotonic()
             code = await self._run_once()
-            await asyncio.to_thread(end_orphans, self.spec.name)
             reason = self._reason(code)
             if self._stop.is_set():
                 break
@@ -82,15 +81,15 @@ class Service:
             await process.wait()
 
     def kill(self) -> None:
-        """Ends it and its process group at once."""
+        """Ends it, and all that it has started, at once."""
         self._stop.set()
-        process = self._process
-        if process is not None and process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        self._signal(KILL)
 
     async def _run_once(self) -> int:
-        process = self._process = await self._spawn()
-        self._set(Stage.STARTING, process=ProcessId.of(process.pid), started_at=time.time())
+        self._set_gone(Stage.STARTING)
+        process, pid = await self._spawn()
+        self._process = process
+        self._set(Stage.STARTING, process=ProcessId.of(pid) if pid else None, started_at=time.time())
         if self._stop.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
         self._health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
@@ -99,19 +98,27 @@ class Service:
         finally:
             self._health.cancel()
 
-    async def _spawn(self) -> Process:
-        launcher = (sys.executable, "-P", "-m", "penstock.local.launch", str(os.getpid()))
-        with self._log.open("ab") as log:
-            return await asyncio.create_subprocess_exec(
-                *launcher,
-                *self.spec.command,
-                stdin=DEVNULL,
-                stdout=log,
-                stderr=STDOUT,
-                cwd=self._log.parent,
-                env={**os.environ, **self.spec.environment},
-                start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to handle, in order
-            )
+    async def _spawn(self) -> tuple[Process, int | None]:
+        """The service's launcher, and the pid of the service itself."""
+        read_end, write_end = os.pipe()
+        launcher = (sys.executable, "-P", "-m", "penstock.local.launch", str(os.getpid()), str(write_end))
+        try:
+            with self._log.open("ab") as log:
+                process = await asyncio.create_subprocess_exec(
+                    *launcher,
+                    *self.spec.command,
+                    stdin=DEVNULL,
+                    stdout=log,
+                    stderr=STDOUT,
+                    cwd=self._log.parent,
+                    env={**os.environ, **self.spec.environment},
+                    pass_fds=[write_end],
+                    start_new_session=True,  # a Ctrl-C in the terminal is the supervisor's to handle, in order
+                )
+        finally:
+            os.close(write_end)
+        with os.fdopen(read_end) as pid:
+            return process, int(await asyncio.to_thread(pid.read) or 0) or None
 
     def _take_health(self, is_serving: bool) -> None:
         if is_serving:
@@ -130,8 +137,9 @@ class Service:
 
     def _reason(self, code: int) -> str:
         """How it ended; with its last words where it ended by itself."""
-        words = last_line(self._log) if code > 0 else ""
-        return f"{describe_exit(code)}: {words}" if words else describe_exit(code)
+        how = describe_exit(code)
+        words = last_line(self._log) if how.startswith("ended") else ""
+        return f"{how}: {words}" if words else how
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -145,9 +153,9 @@ class Service:
 
 
 def describe_exit(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
+    """How a service ended, in words, from its launcher's exit code (or minus the signal that killed the launcher)."""
+    number = -code if code < 0 else code - 128
+    if number <= 0:
         return f"ended with exit code {code}"
-    number = -code
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     return f"was killed by {name}"

@@ -9,8 +9,8 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
+from penstock.local.descendants import end_descendants
 from penstock.local.errors import LocalError
-from penstock.local.orphans import end_orphans
 from penstock.local.paths import StateDir
 from penstock.local.plan import ProcessSpec
 from penstock.local.service import Service
@@ -81,7 +81,7 @@ class Supervisor:
                     for task in background:  # before the fleet drains: it waits for its open streams
                         task.cancel()
                     await self._stop_in_order()
-            await asyncio.to_thread(end_orphans, None)
+        await asyncio.to_thread(end_descendants)
         if problem is not None:
             raise LocalError(problem)
 

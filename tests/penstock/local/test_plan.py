@@ -42,14 +42,12 @@ def test_every_service_is_told_where_the_others_are() -> None:
     assert environments(SETTINGS) == {
         "tokenizer": {
             **common,
-            "PENSTOCK_SERVICE": "tokenizer",
             "PENSTOCK_TOKENIZER_BIND": "127.0.0.1:3",
             "PENSTOCK_TOKENIZER_MODELS": json.dumps({"tiny": "/models/tiny"}),
             "PENSTOCK_TOKENIZER_FLEET_ADDRESS": "127.0.0.1:4",
         },
         "worker": {
             **common,
-            "PENSTOCK_SERVICE": "worker",
             "PENSTOCK_WORKER_FLEET_BIND": "127.0.0.1:4",
             "PENSTOCK_WORKER_MODEL_DIR": "/models/tiny",
             "PENSTOCK_WORKER_MODEL_NAME": "tiny",
@@ -59,7 +57,6 @@ def test_every_service_is_told_where_the_others_are() -> None:
         },
         "gateway": {
             **common,
-            "PENSTOCK_SERVICE": "gateway",
             "PENSTOCK_GATEWAY_BIND": "127.0.0.1:1",
             "PENSTOCK_GATEWAY_HTTP_BIND": "127.0.0.1:2",
             "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": "127.0.0.1:3",

@@ -82,12 +82,12 @@ def test_crashed_service_is_started_again(tmp_path: Path) -> None:
         assert back.process not in (None, before.process)
 
 
-def test_killed_supervisor_leaves_no_service(tmp_path: Path) -> None:
-    """Not even the out-of-memory killer may leave half a stack on the ports."""
-    with LocalStack(tmp_path) as stack:
-        left = processes(stack.until_ready())
+def test_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
+    """Not even the out-of-memory killer may leave half a stack on the ports, or a daemon without its service."""
+    with LocalStack(tmp_path, behaviours={"worker": {"leaves_daemon": True}}) as stack:
+        left = [*processes(stack.until_ready()), daemon_of(stack)]
         stack.process.kill()
-        assert [process.wait(GONE_WITHIN_S) for process in left] == [True, True, True]
+        assert [process.wait(GONE_WITHIN_S) for process in left] == [True, True, True, True]
 
 
 def test_start_after_a_killed_supervisor_succeeds(tmp_path: Path) -> None:
