@@ -13,6 +13,11 @@ from penstock.local.state import StackState, Stage
 
 _MARKS = {"ready": ("✓", "green"), "failed": ("✗", "red"), "stopped": ("✗", "red"), "unhealthy": ("!", "yellow")}
 _WAITING = ("·", "cyan")
+_DOING = {
+    "tokenizer": "loads the tokenizer",
+    "worker": "starts Ray and the fleet",
+    "gateway": "waits for the tokenizer and a replica",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,8 @@ class Row:
 def rows(state: StackState) -> Iterator[Row]:
     """What there is to show, in a fixed order: services, then replicas."""
     for service in state.services:
-        detail = service.address if service.stage is Stage.READY else service.detail
+        doing = service.detail or _DOING.get(service.name, "")
+        detail = service.address if service.stage is Stage.READY else doing
         yield Row(service.name, str(service.stage), service.since - state.started_at, detail)
     for replica in state.replicas:
         detail = replica.address if replica.stage == "ready" else replica.detail
