@@ -40,7 +40,7 @@ class FairQueue(Generic[ItemT]):
             criticality: {} for criticality in sorted(Criticality, reverse=True)
         }
         self._counters: dict[str, float] = {}
-        self._level = 0.0  # the counter of the tenant served last: where a tenant that was idle comes in
+        self._level = 0.0  # where a tenant that was idle comes in: the counter of the one served last
         self._num_arrived = 0
         self._num_tokens = 0
 
@@ -101,6 +101,8 @@ class FairQueue(Generic[ItemT]):
         self._level = max(self._level, self._counters[head.tenant])
         self._take_out(head)
         self.charge(head.tenant, head.num_tokens)
+        if not self._entries:
+            self._level = max(self._level, self._counters[head.tenant])
         return head.item
 
     def remove(self, key: str) -> bool:
@@ -157,9 +159,7 @@ class FairQueue(Generic[ItemT]):
         self._num_tokens -= entry.num_tokens
 
     def _forget_idle_tenants(self) -> None:
-        """An idle tenant at or below the level would come back at the level anyway."""
-        self._counters = {
-            tenant: counter
-            for tenant, counter in self._counters.items()
-            if counter > self._level or self._is_waiting(tenant)
-        }
+        """Forgets the half that was served least: those lose, or gain, least by coming back at the level."""
+        idle = sorted((counter, tenant) for tenant, counter in self._counters.items() if not self._is_waiting(tenant))
+        for _, tenant in idle[: len(idle) // 2]:
+            del self._counters[tenant]
