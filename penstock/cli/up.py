@@ -78,10 +78,11 @@ def welcome(state: StackState, settings: StackSettings, *, detached: bool) -> st
     state_dir = StateDir(settings.state_dir)
     option = "" if state_dir == StateDir.at(None) else f" --state-dir {state_dir.path}"
     seconds = time.time() - state.started_at
+    replicas = "1 replica" if state.num_replicas == 1 else f"{state.num_replicas} replicas"
     addresses = state.addresses
     ending = f"penstock down{option}" if detached else "Ctrl-C"
     return f"""
-Ready after {seconds:.1f} s: model {state.model_name}, {state.num_replicas} replicas.
+Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
 
   gateway  {addresses.gateway}  gRPC, for clients
   http     http://{addresses.http}  /healthz, /metrics

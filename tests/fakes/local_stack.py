@@ -20,8 +20,8 @@ TESTS = Path(__file__).parents[1]
 
 def fake_environment(**behaviours: dict[str, Any]) -> dict[str, str]:
     """The environment in which `python -m penstock_gateway` and the others are the tiny services."""
-    path = os.pathsep.join([str(TESTS / "fakes" / "services"), str(TESTS)])
-    return {**os.environ, "PYTHONPATH": path, "FAKE_SERVICES": json.dumps(behaviours)}
+    path = [str(TESTS / "fakes" / "services"), str(TESTS), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "FAKE_SERVICES": json.dumps(behaviours)}
 
 
 @dataclass

@@ -24,7 +24,7 @@ from penstock.local.process_id import ProcessId
 from penstock.local.state import Phase, StackState, save_state
 from penstock_shared.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
-PENSTOCK = [sys.executable, "-c", "from penstock.cli.main import main; main()"]
+PENSTOCK = [sys.executable, "-m", "penstock"]
 GONE_WITHIN_S = 10.0
 
 

@@ -16,7 +16,7 @@ from penstock.local.control import running_stack
 from penstock.local.paths import StateDir
 from penstock.local.process_id import ProcessId
 
-PENSTOCK = [sys.executable, "-c", "from penstock.cli.main import main; main()"]
+PENSTOCK = [sys.executable, "-m", "penstock"]
 ANY_PORTS = ["--gateway-port", "0", "--http-port", "0", "--tokenizer-port", "0", "--fleet-port", "0"]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

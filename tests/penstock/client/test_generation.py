@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import asdict
 from typing import Any
 
 import grpc
@@ -96,11 +97,26 @@ async def test_unknown_event_of_a_newer_server_is_passed_over(server: ScriptedIn
     assert (await driver.stream_answer("go")).text == "Paris."
 
 
-async def test_stream_without_its_last_event_is_an_error(server: ScriptedInference, driver: Any) -> None:
+@pytest.mark.parametrize("missing", ["started", "final", "every choice"])
+async def test_answer_without_all_of_its_events_is_an_error(
+    server: ScriptedInference, driver: Any, missing: str
+) -> None:
     """Half an answer must never pass for a whole one."""
-    server.script = paris()[:-1]
+    whole = paris()
+    server.script = {"started": whole[1:], "final": whole[:-1], "every choice": [whole[0], whole[-1]]}[missing]
     with pytest.raises(InternalError, match="without all of its events"):
         await driver.stream_answer("go")
+
+
+async def test_every_timing_is_its_own_phase(server: ScriptedInference, driver: Any) -> None:
+    """Whoever looks for a slow phase must not be sent to another."""
+    last = final()
+    names = types_pb2.Timings.DESCRIPTOR.fields_by_name
+    for milliseconds, name in enumerate(names, start=1):
+        getattr(last.final.timings, name).FromMilliseconds(milliseconds)
+    server.script = [started(), delta("a", 1), finished(), last]
+    timings = (await driver.stream_answer("go")).timings
+    assert asdict(timings) == {f"{name}_s": pytest.approx(number / 1e3) for number, name in enumerate(names, start=1)}
 
 
 @pytest.mark.parametrize("how", ["close", "with", "drop", "close the client"])
