@@ -1,19 +1,15 @@
 """All sessions of a replica around its one engine: who gets which output, who may submit how much. Synchronous."""
 
-import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from penstock_shared.errors import (
-    DeadlineExceededError,
     FailedPreconditionError,
     PenstockError,
     ResourceExhaustedError,
     UnavailableError,
 )
-from penstock_worker.engine.sequence import FinishReason, SequenceEnd, SequenceOutput
 from penstock_worker.replica.credit import NOTHING, CreditBudget
 from penstock_worker.replica.engine_loop import CancelReport, CrashReport, EngineLoop, Report, StepReport
 from penstock_worker.replica.messages import (
@@ -21,26 +17,22 @@ from penstock_worker.replica.messages import (
     Cancel,
     Demand,
     Draining,
-    End,
     Heartbeat,
     Hello,
     Identity,
     Inbound,
     Limits,
     Open,
-    Output,
     Stats,
-    Step,
     Submit,
     WorkerState,
 )
 from penstock_worker.replica.outbox import Outbox
-from penstock_worker.replica.session import Placement, Session
-from penstock_worker.replica.spans import GenerationSpans
+from penstock_worker.replica.running import RunningSequences
+from penstock_worker.replica.session import Session
 
 MAX_SESSIONS = 64
 _RETRY_AFTER_S = 1.0
-_NS_PER_S = 1e9
 
 
 class SessionHub:
@@ -50,10 +42,9 @@ class SessionHub:
 
     Args:
         identity: stated to every session.
-        engine: runs the sequences.
+        engine: the engine's thread.
+        sequences: those that run on it.
         new_outbox: makes a session's outbox.
-        spans: records sequences that have ended.
-        call_later: `loop.call_later`; wakes the hub at deadlines.
         on_crash: called when the engine is beyond use, after all sessions have been ended.
     """
 
@@ -62,30 +53,22 @@ class SessionHub:
         *,
         identity: Identity,
         engine: EngineLoop,
+        sequences: RunningSequences,
         new_outbox: Callable[[], Outbox],
-        spans: GenerationSpans,
-        call_later: Callable[..., asyncio.TimerHandle],
         on_crash: Callable[[Exception], None],
     ) -> None:
         self.identity = identity
         self._engine = engine
         self._new_outbox = new_outbox
-        self._spans = spans
-        self._call_later = call_later
+        self._sequences = sequences
         self._on_crash = on_crash
         self._budget = CreditBudget.for_engine(engine.limits)
         self._sessions: list[Session] = []
-        self._placements: dict[int, Placement] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
         self._is_draining = False
         self._announced = WorkerState.IDLE
-        self._num_finished = 0
-        self._num_cancelled = 0
-        self.is_idle = asyncio.Event()
-        self.is_idle.set()
 
     def __repr__(self) -> str:
-        return f"SessionHub(sessions={len(self._sessions)}, sequences={len(self._placements)})"
+        return f"SessionHub(sessions={len(self._sessions)}, sequences={len(self._sequences)})"
 
     def open(self, opening: Open, *, on_message: Callable[[], None], on_end: Callable[[], None]) -> Session:
         """Admits a gateway; its Hello is waiting in the outbox.
@@ -115,7 +98,7 @@ class SessionHub:
         session.end(None)
         self._sessions.remove(session)
         for placement in session.placements.values():
-            self._stop(placement, None)
+            self._sequences.stop(placement)
         _send_credit(self._regrant())
 
     def receive(self, session: Session, message: Inbound) -> None:
@@ -127,10 +110,10 @@ class SessionHub:
         match message:
             case Submit():
                 for placement in session.submit(message, now_ns=time.time_ns()):
-                    self._start(placement)
+                    self._sequences.start(placement)
             case Cancel():
                 for placement in session.cancelled(message.refs):
-                    self._stop(placement, None)
+                    self._sequences.stop(placement)
             case Demand():
                 session.demand(message)
                 _send_credit(self._regrant())
@@ -144,9 +127,11 @@ class SessionHub:
         """Acts on what the engine did."""
         match report:
             case StepReport():
-                self._deliver_step(report)
+                if self._sequences.deliver_step(report):
+                    _send_credit(self._regrant())
             case CancelReport():
-                self._deliver_cancels(report)
+                self._sequences.deliver_cancels(report)
+                _send_credit(self._regrant())
             case CrashReport():
                 self._end_sessions(UnavailableError("the engine failed", retry_after_s=_RETRY_AFTER_S))
                 self._on_crash(report.error)
@@ -161,7 +146,7 @@ class SessionHub:
             session.send(heartbeat)
 
     def start_drain(self, finish_by_ns: int) -> None:
-        """Grants nothing any more. What runs goes on; `is_idle` tells when it is done."""
+        """Grants nothing any more. What runs goes on."""
         self._is_draining = True
         _send_credit(self._regrant())
         for session in self._sessions:
@@ -183,8 +168,8 @@ class SessionHub:
             num_free_blocks=stats.num_free_blocks,
             num_sessions=len(self._sessions),
             last_step_sequences=self._engine.last_step_sequences,
-            num_finished=self._num_finished,
-            num_cancelled=self._num_cancelled,
+            num_finished=self._sequences.num_finished,
+            num_cancelled=self._sequences.num_cancelled,
             num_preemptions=stats.num_preemptions,
             num_generated_tokens=stats.num_generated_tokens,
             last_cancel_arrived_step=cancels.arrived,
@@ -216,73 +201,6 @@ class SessionHub:
         pairs = zip(self._sessions, amounts, strict=True)
         return [session for session, amount in pairs if session.grant(amount)]
 
-    def _start(self, placement: Placement) -> None:
-        deadline_ns = placement.sequence.deadline_ns
-        self._placements[placement.key] = placement
-        self.is_idle.clear()
-        if deadline_ns is not None:
-            remaining_s = (deadline_ns - time.time_ns()) / _NS_PER_S
-            self._timers[placement.key] = self._call_later(remaining_s, self._expire, placement)
-        self._engine.add(placement.sequence.request)
-
-    def _expire(self, placement: Placement) -> None:
-        self._stop(placement, DeadlineExceededError("the deadline passed"))
-
-    def _stop(self, placement: Placement, error: PenstockError | None) -> None:
-        """Has the engine drop a sequence. Its terminal event follows when the engine has."""
-        if not placement.is_closing:
-            placement.is_closing = True
-            placement.closing_error = error
-            self._engine.cancel(placement.key)
-
-    def _deliver_step(self, report: StepReport) -> None:
-        result = report.result
-        by_session: dict[Session, list[Output]] = defaultdict(list)
-        has_ended = False
-        for made in result.outputs:
-            placement = self._placements[made.key]
-            by_session[placement.session].append(self._output(placement, made))
-            has_ended |= made.end is not None
-        for session, outputs in by_session.items():
-            session.send(Step(result.step, result.duration_s, tuple(outputs)))
-        if has_ended:
-            _send_credit(self._regrant())
-
-    def _output(self, placement: Placement, made: SequenceOutput) -> Output:
-        unwanted = max(0, placement.sequence.num_unwanted_logprobs - placement.num_output_tokens)
-        placement.num_output_tokens += len(made.token_ids)
-        if placement.first_output_ns is None and made.token_ids:
-            placement.first_output_ns = time.time_ns()
-            placement.session.release_prefill(placement)
-        end = None if made.end is None else _end_of(made.end)
-        if end is not None:
-            self._finish(placement, end, made.end)
-        return Output(placement.sequence.ref, tuple(made.token_ids), tuple(made.logprobs[unwanted:]), end)
-
-    def _deliver_cancels(self, report: CancelReport) -> None:
-        for key in report.keys:
-            placement = self._placements[key]
-            error = placement.closing_error
-            end = End(FinishReason.CANCELLED if error is None else FinishReason.ERROR, error=error)
-            self._finish(placement, end, None)
-            output = Output(placement.sequence.ref, end=end)
-            placement.session.send(Step(report.engine_step, 0.0, (output,)))
-        _send_credit(self._regrant())
-
-    def _finish(self, placement: Placement, end: End, timeline: SequenceEnd | None) -> None:
-        del self._placements[placement.key]
-        placement.session.release(placement)
-        timer = self._timers.pop(placement.key, None)
-        if timer is not None:
-            timer.cancel()
-        if timeline is None:
-            self._num_cancelled += 1
-        else:
-            self._num_finished += 1
-        if not self._placements:
-            self.is_idle.set()
-        self._spans.record(placement, end, timeline, time.time_ns())
-
     def _end_sessions(self, error: PenstockError) -> None:
         for session in self._sessions:
             session.end(error)
@@ -290,7 +208,7 @@ class SessionHub:
     def _state(self) -> WorkerState:
         if self._is_draining:
             return WorkerState.DRAINING
-        return WorkerState.BUSY if self._placements else WorkerState.IDLE
+        return WorkerState.BUSY if self._sequences else WorkerState.IDLE
 
     def _announce_state(self) -> None:
         """Sends a heartbeat out of turn where the state has changed."""
@@ -325,13 +243,3 @@ class SessionHub:
 def _send_credit(sessions: Iterable[Session]) -> None:
     for session in sessions:
         session.send(session.credit)
-
-
-def _end_of(end: SequenceEnd) -> End:
-    return End(
-        reason=end.reason,
-        stop_token_id=end.stop_token_id,
-        error=end.error,
-        cached_prompt_tokens=end.cached_prompt_tokens,
-        num_preemptions=end.num_preemptions,
-    )

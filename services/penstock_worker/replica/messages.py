@@ -1,4 +1,4 @@
-"""What passes between gateway and replica, as plain values; `convert.py` turns them into `worker.v1` and back."""
+"""What passes between gateway and replica, as plain values; `inbound.py` and `outbound.py` know the protos."""
 
 import enum
 from collections.abc import Sequence

@@ -12,6 +12,7 @@ from penstock_worker.replica.engine_loop import EngineApi, EngineLoop, Report
 from penstock_worker.replica.hub import SessionHub
 from penstock_worker.replica.messages import Identity
 from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.running import RunningSequences
 from penstock_worker.replica.service import WorkerService
 from penstock_worker.replica.spans import GenerationSpans
 
@@ -54,12 +55,13 @@ class ReplicaServer:
         self._loop = asyncio.get_running_loop()
         self._engine_loop = EngineLoop(engine, self._post)
         self.crashed: asyncio.Future[Exception] = self._loop.create_future()
+        spans = GenerationSpans(tracer, identity.replica_id)
+        self._sequences = RunningSequences(self._engine_loop, spans, self._loop.call_later)
         self._hub = SessionHub(
             identity=identity,
             engine=self._engine_loop,
+            sequences=self._sequences,
             new_outbox=new_outbox,
-            spans=GenerationSpans(tracer, identity.replica_id),
-            call_later=self._loop.call_later,
             on_crash=self.crashed.set_result,
         )
         self._server = GrpcServer(bind=bind, service_names=[SERVICE_NAME], tracer=tracer, credential=credential)
@@ -83,7 +85,7 @@ class ReplicaServer:
         await self._server.set_serving(False)
         self._hub.start_drain(time.time_ns() + int(limit_s * 1e9))
         with contextlib.suppress(TimeoutError):  # what still runs then is cancelled with its session
-            await asyncio.wait_for(self._hub.is_idle.wait(), limit_s)
+            await asyncio.wait_for(self._sequences.is_idle.wait(), limit_s)
         self._hub.end_sessions()
         await self._server.drain(_STATUS_GRACE_S)
         if self._heartbeats is not None:

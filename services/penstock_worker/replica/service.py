@@ -10,9 +10,10 @@ import grpc
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.errors import FailedPreconditionError, InternalError, PenstockError
 from penstock_shared.logs import get_logger
-from penstock_worker.replica.convert import inbound, outbound, stats_response
 from penstock_worker.replica.hub import SessionHub
+from penstock_worker.replica.inbound import inbound_message
 from penstock_worker.replica.messages import Open
+from penstock_worker.replica.outbound import outbound_message, stats_response
 from penstock_worker.replica.session import Session
 
 _OPEN_TIMEOUT_S = 10.0
@@ -60,7 +61,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
             request = await asyncio.wait_for(context.read(), _OPEN_TIMEOUT_S)
         except TimeoutError:
             raise FailedPreconditionError(f"no Open came within {_OPEN_TIMEOUT_S:.0f} s") from None
-        message = None if request is grpc.aio.EOF else inbound(request, self._next_key)
+        message = None if request is grpc.aio.EOF else inbound_message(request, self._next_key)
         if not isinstance(message, Open):
             raise FailedPreconditionError("the first message of a session is Open")
         return message
@@ -71,7 +72,7 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
 
 async def _read(session: Session, context: Context, hub: SessionHub, next_key: Callable[[], int]) -> None:
     while (request := await context.read()) is not grpc.aio.EOF:
-        hub.receive(session, inbound(request, next_key))
+        hub.receive(session, inbound_message(request, next_key))
 
 
 async def _write(session: Session, context: Context, changed: asyncio.Event) -> None:
@@ -79,7 +80,7 @@ async def _write(session: Session, context: Context, changed: asyncio.Event) -> 
     while True:
         changed.clear()
         while (numbered := session.outbox.pop()) is not None:
-            await context.write(outbound(*numbered))
+            await context.write(outbound_message(*numbered))
         await changed.wait()
 
 

@@ -1,6 +1,5 @@
-"""`worker.v1` messages to plain values and back."""
+"""Plain values as `worker.v1` messages to a gateway."""
 
-from collections.abc import Callable, Iterator
 from typing import assert_never
 
 from google.protobuf.duration_pb2 import Duration
@@ -8,35 +7,26 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
-from penstock_shared.errors import FailedPreconditionError, UnimplementedError, to_proto_error
-from penstock_shared.tracing import TraceContext
-from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceRequest, TokenLogprobs
+from penstock_shared.errors import to_proto_error
+from penstock_worker.engine.sequence import FinishReason, TokenLogprobs
 from penstock_worker.replica.messages import (
     CONTRACT_VERSION,
-    Cancel,
     Credit,
-    Demand,
     Draining,
     End,
     Heartbeat,
     Hello,
-    Inbound,
     Limits,
-    Open,
     Outbound,
     Output,
-    SequenceRef,
     Stats,
     Step,
-    Submit,
     SubmitAck,
     SubmitOutcome,
     SubmitResult,
-    SubmittedSequence,
     WorkerState,
 )
 
-_STANDARD = types_pb2.CRITICALITY_STANDARD
 _OUTCOMES = {
     SubmitOutcome.ACCEPTED: worker_pb2.SUBMIT_OUTCOME_ACCEPTED,
     SubmitOutcome.OVER_CREDIT: worker_pb2.SUBMIT_OUTCOME_OVER_CREDIT,
@@ -55,33 +45,7 @@ _STATES = {
 }
 
 
-def inbound(request: worker_pb2.SessionRequest, next_key: Callable[[], int]) -> Inbound:
-    """A gateway's message.
-
-    Args:
-        request: as received.
-        next_key: names sequences for the engine, each differently.
-
-    Raises:
-        FailedPreconditionError: it is of no kind that this contract version knows.
-    """
-    match request.WhichOneof("message"):
-        case "open":
-            opening = request.open
-            return Open(opening.contract_version, opening.gateway_id, opening.tokenizer_fingerprint)
-        case "submit":
-            groups = request.submit.groups
-            sequences = [sequence for group in groups for sequence in _sequences(group, next_key)]
-            return Submit(request.submit.credit_epoch, sequences)
-        case "cancel":
-            return Cancel([_ref(ref) for ref in request.cancel.sequences])
-        case "demand":
-            return Demand(request.demand.num_sequences, request.demand.prefill_tokens)
-        case _:
-            raise FailedPreconditionError("a session message of an unknown kind")
-
-
-def outbound(seq: int, message: Outbound) -> worker_pb2.SessionResponse:
+def outbound_message(seq: int, message: Outbound) -> worker_pb2.SessionResponse:
     """A message to the gateway, numbered `seq`."""
     match message:
         case Step():
@@ -121,65 +85,6 @@ def stats_response(replica_id: str, incarnation: int, stats: Stats) -> worker_pb
         num_generated_tokens=stats.num_generated_tokens,
         last_cancel_arrived_step=stats.last_cancel_arrived_step,
         last_cancel_effective_step=stats.last_cancel_effective_step,
-    )
-
-
-def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> Iterator[SubmittedSequence]:
-    """The choices of `group` that are still to run."""
-    prompt = tuple(group.prompt_token_ids)
-    sampling = _sampling(group.sampling)
-    error = _unimplemented(group)
-    trace = TraceContext.parse(group.traceparent)
-    deadline_ns = group.deadline.ToNanoseconds() if group.HasField("deadline") else None
-    for choice in group.choices:
-        if choice.is_finished:
-            continue
-        request = SequenceRequest(
-            key=next_key(),
-            prompt_token_ids=prompt,
-            output_token_ids=tuple(choice.output_token_ids),
-            choice_index=choice.index,
-            sampling=sampling,
-            criticality=group.criticality or _STANDARD,
-        )
-        yield SubmittedSequence(
-            ref=SequenceRef(choice.sequence_id, group.attempt),
-            request=request,
-            request_id=group.request_id,
-            deadline_ns=deadline_ns,
-            trace=trace,
-            num_unwanted_logprobs=max(0, choice.logprob_offset - len(choice.output_token_ids)),
-            error=error,
-        )
-
-
-def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None:
-    """The first thing asked for that this version does not do."""
-    if group.constraint.WhichOneof("kind") is not None:
-        return UnimplementedError("constraint")
-    if group.HasField("adapter"):
-        return UnimplementedError("adapter")
-    if group.sampling.HasField("prompt_logprobs"):
-        return UnimplementedError("sampling.prompt_logprobs")
-    return None
-
-
-def _sampling(sampling: types_pb2.ResolvedSampling) -> SamplingOptions:
-    return SamplingOptions(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        top_k=sampling.top_k,
-        min_p=sampling.min_p,
-        repetition_penalty=sampling.repetition_penalty,
-        presence_penalty=sampling.presence_penalty,
-        frequency_penalty=sampling.frequency_penalty,
-        seed=sampling.seed,
-        max_tokens=sampling.max_tokens,
-        min_tokens=sampling.min_tokens,
-        stop_token_ids=frozenset(sampling.stop_token_ids),
-        logit_bias=dict(sampling.logit_bias),
-        logprobs=sampling.logprobs if sampling.HasField("logprobs") else None,
-        ignore_eos=sampling.ignore_eos,
     )
 
 
@@ -270,10 +175,6 @@ def _limits(limits: Limits) -> worker_pb2.Limits:
         block_size=limits.block_size,
         num_kv_blocks=limits.num_kv_blocks,
     )
-
-
-def _ref(ref: worker_pb2.SequenceRef) -> SequenceRef:
-    return SequenceRef(ref.sequence_id, ref.attempt)
 
 
 def _duration(seconds: float) -> Duration:

@@ -1,0 +1,109 @@
+"""`worker.v1` messages from a gateway, as plain values."""
+
+from collections.abc import Callable, Iterator
+
+from penstock.types.v1 import types_pb2
+from penstock.worker.v1 import worker_pb2
+from penstock_shared.errors import FailedPreconditionError, UnimplementedError
+from penstock_shared.tracing import TraceContext
+from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+from penstock_worker.replica.messages import (
+    Cancel,
+    Demand,
+    Inbound,
+    Open,
+    SequenceRef,
+    Submit,
+    SubmittedSequence,
+)
+
+_STANDARD = types_pb2.CRITICALITY_STANDARD
+
+
+def inbound_message(request: worker_pb2.SessionRequest, next_key: Callable[[], int]) -> Inbound:
+    """A gateway's message.
+
+    Args:
+        request: as received.
+        next_key: names sequences for the engine, each differently.
+
+    Raises:
+        FailedPreconditionError: it is of no kind that this contract version knows.
+    """
+    match request.WhichOneof("message"):
+        case "open":
+            opening = request.open
+            return Open(opening.contract_version, opening.gateway_id, opening.tokenizer_fingerprint)
+        case "submit":
+            groups = request.submit.groups
+            sequences = [sequence for group in groups for sequence in _sequences(group, next_key)]
+            return Submit(request.submit.credit_epoch, sequences)
+        case "cancel":
+            return Cancel([_ref(ref) for ref in request.cancel.sequences])
+        case "demand":
+            return Demand(request.demand.num_sequences, request.demand.prefill_tokens)
+        case _:
+            raise FailedPreconditionError("a session message of an unknown kind")
+
+
+def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> Iterator[SubmittedSequence]:
+    """The choices of `group` that are still to run."""
+    prompt = tuple(group.prompt_token_ids)
+    sampling = _sampling(group.sampling)
+    error = _unimplemented(group)
+    trace = TraceContext.parse(group.traceparent)
+    deadline_ns = group.deadline.ToNanoseconds() if group.HasField("deadline") else None
+    for choice in group.choices:
+        if choice.is_finished:
+            continue
+        request = SequenceRequest(
+            key=next_key(),
+            prompt_token_ids=prompt,
+            output_token_ids=tuple(choice.output_token_ids),
+            choice_index=choice.index,
+            sampling=sampling,
+            criticality=group.criticality or _STANDARD,
+        )
+        yield SubmittedSequence(
+            ref=SequenceRef(choice.sequence_id, group.attempt),
+            request=request,
+            request_id=group.request_id,
+            deadline_ns=deadline_ns,
+            trace=trace,
+            num_unwanted_logprobs=max(0, choice.logprob_offset - len(choice.output_token_ids)),
+            error=error,
+        )
+
+
+def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None:
+    """The first thing asked for that this version does not do."""
+    if group.constraint.WhichOneof("kind") is not None:
+        return UnimplementedError("constraint")
+    if group.HasField("adapter"):
+        return UnimplementedError("adapter")
+    if group.sampling.HasField("prompt_logprobs"):
+        return UnimplementedError("sampling.prompt_logprobs")
+    return None
+
+
+def _sampling(sampling: types_pb2.ResolvedSampling) -> SamplingOptions:
+    return SamplingOptions(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        seed=sampling.seed,
+        max_tokens=sampling.max_tokens,
+        min_tokens=sampling.min_tokens,
+        stop_token_ids=frozenset(sampling.stop_token_ids),
+        logit_bias=dict(sampling.logit_bias),
+        logprobs=sampling.logprobs if sampling.HasField("logprobs") else None,
+        ignore_eos=sampling.ignore_eos,
+    )
+
+
+def _ref(ref: worker_pb2.SequenceRef) -> SequenceRef:
+    return SequenceRef(ref.sequence_id, ref.attempt)
