@@ -180,6 +180,12 @@ async def test_detokenize_answers_every_request(stub: Stub) -> None:
     assert [response.text async for response in stub.Detokenize(_each(requests))] == ["", "\ufffd"]
 
 
+async def test_an_output_that_has_ended_makes_room(stub: Stub) -> None:
+    """A session lasts for days and carries any number of outputs, one after the other."""
+    requests = [tokenizer_pb2.DetokenizeRequest(model="chat", output_id=i, is_last=True) for i in range(5)]
+    assert [response.output_id async for response in stub.Detokenize(_each(requests))] == [0, 1, 2, 3, 4]
+
+
 def _each(requests: Sequence[tokenizer_pb2.DetokenizeRequest]) -> Iterator[tokenizer_pb2.DetokenizeRequest]:
     return iter(requests)
 
@@ -216,7 +222,7 @@ INVALID = {
     ),
     "a schema that is no JSON": (
         "RenderChat",
-        Render(model="chat", messages=USER, tools=[types_pb2.Tool(name="f", parameters_json_schema="{NaN}")]),
+        Render(model="chat", messages=USER, tools=[types_pb2.Tool(name="f", parameters_json_schema='{"a": NaN}')]),
         "tools[0].parameters_json_schema",
     ),
     "nesting without end": (

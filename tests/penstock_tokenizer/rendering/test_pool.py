@@ -82,11 +82,14 @@ async def test_templates_find_what_transformers_gives_them(render_pool: RenderPo
 async def test_a_cancelled_caller_leaves_the_process_usable(render_pool: RenderPool) -> None:
     """Its answer must not be given to the next, and impatient callers must not cost a process each."""
     pids = [process.pid for process in render_pool._processes]
-    for index in range(8):
-        abandoned = asyncio.create_task(render_pool.render("{{ x }}", {"x": f"abandoned {index}"}))
-        await asyncio.sleep(0)
+    slow = "{% for i in range(99999) %}{% endfor %}{{ x }}"
+    for _ in range(4):
+        abandoned = asyncio.create_task(render_pool.render(slow, {"x": "abandoned"}))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert render_pool._idle.qsize() < len(pids)
         abandoned.cancel()
-        assert await render_pool.render("{{ x }}", {"x": "mine"}) == "mine"
+        assert await asyncio.gather(*(render_pool.render("{{ x }}", {"x": "mine"}) for _ in pids)) == ["mine", "mine"]
     assert [process.pid for process in render_pool._processes] == pids
 
 
