@@ -11,7 +11,7 @@ from penstock_tokenizer.catalog import TextModel
 from penstock_tokenizer.chat import Chat, JsonValue, Message, Tool, ToolCall
 from penstock_tokenizer.vocabulary import Vocabulary
 
-_ENTRIES_PER_MESSAGE = 4096
+_ENTRIES_PER_MESSAGE = 1024
 _NO_PARAMETERS = '{"type": "object", "properties": {}}'
 
 
@@ -37,7 +37,7 @@ def sequences_to_proto(sequences: Iterable[Sequence[int]]) -> list[tokenizer_pb2
 
 
 def vocabulary_to_proto(model: TextModel, vocabulary: Vocabulary) -> Iterator[tokenizer_pb2.GetVocabularyResponse]:
-    """The table in messages of some thousand entries; the header in the first."""
+    """The table in messages of a thousand entries; the header in the first."""
     header = tokenizer_pb2.VocabularyHeader(
         model=model.name,
         tokenizer_fingerprint=model.fingerprints.tokenizer,

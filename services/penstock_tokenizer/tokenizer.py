@@ -116,7 +116,7 @@ def make_tokenizer(checkpoint: Checkpoint) -> TextTokenizer:
     vocabulary = whole.get_vocab(with_added_tokens=True)
     return TextTokenizer(
         controls=controls,
-        special_ids=frozenset(token["id"] for token in document["added_tokens"] if token["special"]),
+        special_ids=frozenset(token.token_id for token in controls if token.is_special),
         num_ids=max(vocabulary.values(), default=-1) + 1,
         decoder=document.get("decoder"),
         _whole=whole,

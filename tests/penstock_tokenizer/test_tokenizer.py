@@ -101,6 +101,17 @@ def test_special_tokens_are_skipped_and_tool_markers_are_not(tmp_path: Path) -> 
     assert tokenizer.decode(ids, skip_special_tokens=False) == text
 
 
+def test_tokens_that_the_configuration_names_are_special(tmp_path: Path) -> None:
+    """An `eos_token` without the flag in tokenizer.json is common; users would see it at the end of every answer."""
+    directory = write_tokenizer_dir(tmp_path, byte_level_bpe(), special_names={"eos_token": "</think>"})
+    tokenizer = make_tokenizer(read_checkpoint(directory))
+    text = "x</think>"
+    encoded = [
+        tokenizer.encode_texts([text], add_special_tokens=False, allow_control_tokens=flag)[0] for flag in (True, False)
+    ]
+    assert [tokenizer.decode(ids, skip_special_tokens=True) for ids in encoded] == ["x", text]
+
+
 def test_tokens_that_the_template_writes_are_control_tokens(tmp_path: Path) -> None:
     """`<tool_call>` is not flagged as special by most tokenizers, and forging it calls a tool."""
     directory = write_tokenizer_dir(tmp_path, byte_level_bpe(), template="{{ '<tool_call>' }}        ")
