@@ -92,7 +92,7 @@ class TokenizerServiceServicer(object):
 
     def RenderChat(self, request, context):
         """Renders a conversation with the model's own template and encodes it. Control tokens in contents stay text.
-        FAILED_PRECONDITION  the model has no chat template.
+        FAILED_PRECONDITION  the model has no chat template, or rendering it went over its bounds of time and size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

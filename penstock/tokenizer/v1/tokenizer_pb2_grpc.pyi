@@ -45,7 +45,7 @@ class TokenizerServiceStub:
     """Decodes token ids."""
     RenderChat: _grpc.UnaryUnaryMultiCallable[_tokenizer_pb2.RenderChatRequest, _tokenizer_pb2.RenderChatResponse]
     """Renders a conversation with the model's own template and encodes it. Control tokens in contents stay text.
-      FAILED_PRECONDITION  the model has no chat template.
+      FAILED_PRECONDITION  the model has no chat template, or rendering it went over its bounds of time and size.
     """
     GetVocabulary: _grpc.UnaryStreamMultiCallable[_tokenizer_pb2.GetVocabularyRequest, _tokenizer_pb2.GetVocabularyResponse]
     """The table that turns ids into bytes, in chunks; asked for once per fingerprint.
@@ -71,7 +71,7 @@ class TokenizerServiceAsyncStub(TokenizerServiceStub):
     """Decodes token ids."""
     RenderChat: _aio.UnaryUnaryMultiCallable[_tokenizer_pb2.RenderChatRequest, _tokenizer_pb2.RenderChatResponse]  # type: ignore[assignment]
     """Renders a conversation with the model's own template and encodes it. Control tokens in contents stay text.
-      FAILED_PRECONDITION  the model has no chat template.
+      FAILED_PRECONDITION  the model has no chat template, or rendering it went over its bounds of time and size.
     """
     GetVocabulary: _aio.UnaryStreamMultiCallable[_tokenizer_pb2.GetVocabularyRequest, _tokenizer_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """The table that turns ids into bytes, in chunks; asked for once per fingerprint.
@@ -112,7 +112,7 @@ class TokenizerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tokenizer_pb2.RenderChatResponse, _abc.Awaitable[_tokenizer_pb2.RenderChatResponse]]:
         """Renders a conversation with the model's own template and encodes it. Control tokens in contents stay text.
-          FAILED_PRECONDITION  the model has no chat template.
+          FAILED_PRECONDITION  the model has no chat template, or rendering it went over its bounds of time and size.
         """
 
     @_abc_1.abstractmethod

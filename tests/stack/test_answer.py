@@ -1,0 +1,49 @@
+"""A stranger's first minute: a question, a true answer, and where it came from."""
+
+import json
+
+from stack.running import RunningStack
+
+
+def test_generate_answers_with_all_that_a_user_asks_about(stack: RunningStack) -> None:
+    """The command line is what people see first; its JSON is what their scripts read."""
+    run = stack.cli("generate", "What is the capital of France?", "--json")
+    assert run.returncode == 0, run.stderr
+    answer = json.loads(run.stdout)
+    assert "Paris" in answer["text"]
+    assert answer["finish_reason"] == "stop"
+    assert answer["usage"]["completion_tokens"] == len(answer["token_ids"]) > 0
+    assert answer["usage"]["prompt_tokens"] == answer["prompt_tokens"] > 0
+    assert answer["timings"]["total_s"] >= answer["timings"]["time_to_first_token_s"] > 0
+    assert answer["replica"] in {replica.replica_id for replica in stack.replicas()}
+    assert answer["routing_reason"]
+    assert answer["cache"]["outcome"] == "skipped"
+    assert len(answer["trace_id"]) == 32
+    assert len(answer["model_revision"]) > 0
+
+
+def test_generate_streams_plain_text(stack: RunningStack) -> None:
+    """The same answer for people."""
+    run = stack.cli("generate", "What is the capital of France?")
+    assert run.returncode == 0, run.stderr
+    assert "Paris" in run.stdout
+
+
+def test_status_tells_what_runs_where(stack: RunningStack) -> None:
+    """Operators ask before they act."""
+    run = stack.cli("status", "--json")
+    assert run.returncode == 0
+    status = json.loads(run.stdout)
+    assert len(status["replicas"]) == 2
+    assert set(status["addresses"]) >= {"gateway", "http", "tokenizer", "fleet"}
+
+
+def test_many_choices_and_a_stop_string(stack: RunningStack) -> None:
+    """Choices are numbered; what follows a stop string is neither shown nor counted."""
+    with stack.client() as client:
+        whole = client.generate(messages=[{"role": "user", "content": "Count from 1 to 20."}], max_tokens=40)
+        cut = client.generate(
+            messages=[{"role": "user", "content": "Count from 1 to 20."}], max_tokens=40, stop=[whole.text[5:8]], n=2
+        )
+    assert [choice.text for choice in cut.choices] == [whole.text[: whole.text.index(whole.text[5:8])]] * 2
+    assert cut.usage.completion_tokens < 2 * whole.usage.completion_tokens
