@@ -134,6 +134,8 @@ class Gateway:
             watcher = DirectoryWatcher(fleet_channel, on_change=self._take_directory)
             async with asyncio.TaskGroup() as background:
                 tasks = [background.create_task(run()) for run in (watcher.run, readiness.run, self._tick)]
+                # After the caller's next step: by then it handles signals, and whoever waits for the line may send one.
+                asyncio.get_running_loop().call_soon(self._say_listening)
                 yield self
                 for task in tasks:
                     task.cancel()
@@ -145,7 +147,6 @@ class Gateway:
         self.http_address = _with_port(self._settings.http_bind, await http.start())
         self.address = _with_port(self._settings.bind, await self.server.start())
         stack.push_async_callback(self.server.drain, 0)
-        get_logger("main").info("listening", address=self.address, http=self.http_address)
 
     def _service(self, tokenizer: TokenizerClient) -> InferenceService:
         limits = Limits(self._settings.max_input_bytes, self._settings.max_output_tokens)
@@ -179,6 +180,9 @@ class Gateway:
             dispatcher=self.dispatcher,
             on_change=self._set_serving,
         )
+
+    def _say_listening(self) -> None:
+        get_logger("main").info("listening", address=self.address, http=self.http_address)
 
     async def _set_serving(self, is_serving: bool) -> None:
         await self.server.set_serving(is_serving)

@@ -1,5 +1,6 @@
 """The process: what it imports, how it starts and ends."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,26 @@ async def test_the_last_directory_serves_while_the_fleet_is_down(start: StartDep
         await again.until_ready()
         assert (await again.complete("Hi")).choices[0].output.text == "Hello, world"
         assert [model.spec.name for model in again.gateway.models.served()] == [MODEL]
+
+
+def test_a_signal_drains_and_ends_with_success(tmp_path: Path) -> None:
+    """Whoever supervises it must tell a drain from a crash; neither fleet nor tokenizer need be there."""
+    environment = {
+        "PATH": "",
+        "PYTHONPATH": ":".join(sys.path),
+        "PENSTOCK_STATE_DIR": str(tmp_path),
+        "PENSTOCK_GATEWAY_BIND": "127.0.0.1:0",
+        "PENSTOCK_GATEWAY_HTTP_BIND": "127.0.0.1:0",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "penstock_gateway"], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    lines = []
+    while not lines or "listening" not in lines[-1]:
+        lines.append(process.stderr.readline())
+        assert lines[-1], f"it ended: {lines}"
+    process.send_signal(signal.SIGTERM)
+    _, rest = process.communicate(timeout=20)
+    assert process.returncode == 0, rest
+    assert "Traceback" not in rest
