@@ -26,7 +26,7 @@ class WorkerSettings(ServiceSettings):
     replica_advertise_host: str | None = None
     model_dir: Path
     model_name: str = Field(pattern=_MODEL_NAME)
-    replicas: int = Field(1, ge=1, le=1024)
+    replicas: int = Field(2, ge=1, le=1024)
     threads_per_replica: int | None = Field(None, ge=1)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

@@ -245,7 +245,7 @@ class SequenceChoice(_message.Message):
     index: _builtins.int
     """Index of the choice in its request; part of the sampling counter."""
     is_finished: _builtins.bool
-    """The choice has ended already and is carried for completeness only."""
+    """The choice has ended already and is carried for completeness only: it is not run, acknowledged or counted."""
     logprob_offset: _builtins.int
     """First output position whose log probabilities are still wanted."""
     @_builtins.property

@@ -28,31 +28,17 @@ class FleetActor:
         self._settings = settings
         self._spec = spec
         self._controller: FleetController | None = None
+        self._address = ""
 
     async def start(self, bind: str) -> str:
-        """Listens on `bind` and begins to bring the replicas up; returns the address.
+        """Listens on `bind` and begins to bring the replicas up; returns the address. Again, it only returns it.
 
         Raises:
             OSError: `bind` cannot be bound.
         """
-        settings = self._settings
-        num_gpus = await asyncio.to_thread(self._gpus_per_replica)
-        processes: dict[str, ReplicaProcess] = {
-            f"{settings.model_name}-{index}": RayReplica(f"{settings.model_name}-{index}", settings, num_gpus=num_gpus)
-            for index in range(settings.replicas)
-        }
-        credential_file = settings.fleet_credential_file
-        self._controller = FleetController(
-            spec=self._spec,
-            directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json")),
-            processes=processes,
-            tracer=make_tracer("penstock-fleet", settings),
-            credential=None if credential_file is None else FleetCredential.load(credential_file),
-        )
-        port = await self._controller.start(bind)
-        address = f"{bind.rpartition(':')[0]}:{port}"
-        get_logger("fleet").info("listening", address=address)
-        return address
+        if self._controller is None:
+            self._controller, self._address = await self._start(bind)
+        return self._address
 
     async def wait_until_settled(self) -> str | None:
         """See `FleetController.wait_until_settled`."""
@@ -67,6 +53,25 @@ class FleetActor:
         """See `FleetController.stop`."""
         if self._controller is not None:
             await self._controller.stop(limit_s)
+
+    async def _start(self, bind: str) -> tuple[FleetController, str]:
+        settings = self._settings
+        num_gpus = await asyncio.to_thread(self._gpus_per_replica)
+        processes: dict[str, ReplicaProcess] = {
+            f"{settings.model_name}-{index}": RayReplica(f"{settings.model_name}-{index}", settings, num_gpus=num_gpus)
+            for index in range(settings.replicas)
+        }
+        credential_file = settings.fleet_credential_file
+        controller = FleetController(
+            spec=self._spec,
+            directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json")),
+            processes=processes,
+            tracer=make_tracer("penstock-fleet", settings),
+            credential=None if credential_file is None else FleetCredential.load(credential_file),
+        )
+        address = f"{bind.rpartition(':')[0]}:{await controller.start(bind)}"
+        get_logger("fleet").info("listening", address=address)
+        return controller, address
 
     def _gpus_per_replica(self) -> float:
         """An equal share of the GPUs there are, at most one; 0 where replicas run on CPUs."""

@@ -34,6 +34,7 @@ class ReplicaActor:
         self._replica_id = replica_id
         self._process = ProcessInfo(os.getpid(), time.time_ns())
         self._log = get_logger("replica")
+        self._tracer = make_tracer("penstock-worker", settings)
         self._loading: asyncio.Task[Registration | LoadFailure] | None = None
         self._server: ReplicaServer | None = None
 
@@ -52,9 +53,10 @@ class ReplicaActor:
         await asyncio.Event().wait()
 
     async def stop(self, limit_s: float) -> None:
-        """Lets what runs finish for `limit_s` seconds, then ends all sessions."""
+        """Lets what runs finish for `limit_s` seconds, ends all sessions, and sends the last spans."""
         if self._server is not None:
             await self._server.stop(limit_s)
+        await asyncio.to_thread(self._tracer.shutdown)
 
     async def _load(self) -> Registration | LoadFailure:
         try:
@@ -100,7 +102,7 @@ class ReplicaActor:
             engine=engine,
             identity=identity,
             bind=f"{settings.replica_host}:0",
-            tracer=make_tracer("penstock-worker", settings),
+            tracer=self._tracer,
             credential=None if credential_file is None else FleetCredential.load(credential_file),
         )
         port = await self._server.start()

@@ -31,6 +31,7 @@ async def test_a_finished_sequence_leaves_its_phases_in_order(
     generate = found["engine.generate"]
     assert generate.parent is not None
     assert (generate.parent.trace_id, generate.parent.span_id) == (GATEWAY.trace_id, GATEWAY.span_id)
+    assert {span.context.trace_id for span in found.values() if span.name.startswith("engine.")} == {GATEWAY.trace_id}
     assert generate.attributes is not None
     assert generate.attributes["gen_ai.usage.output_tokens"] == 5
     assert generate.attributes["penstock.replica"] == "tiny-0"
