@@ -26,6 +26,11 @@ class ReplicaState(enum.IntEnum):
     RESTARTING = 5
     FAILED = 6
 
+    @classmethod
+    def _missing_(cls, value: object) -> "ReplicaState":
+        """A state of a newer fleet: nothing to give work to."""
+        return cls.UNSPECIFIED
+
 
 @dataclass(frozen=True, slots=True)
 class SamplingDefaults:
