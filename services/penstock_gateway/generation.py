@@ -197,7 +197,6 @@ class Generation:
     def _end(self, error: PenstockError | None) -> None:
         if not self.is_over:
             self.is_over = True
-            self._timeline.ended()
             self._buffer.close(error)
 
     def _count_cached(self, num_tokens: int) -> None:

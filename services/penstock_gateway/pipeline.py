@@ -50,10 +50,11 @@ class Identifiers:
 class Answer:
     """What the reader of a running request sees."""
 
-    def __init__(self, generation: Generation, buffer: AnswerBuffer, timeline: Timeline) -> None:
+    def __init__(self, generation: Generation, buffer: AnswerBuffer, timeline: Timeline, *, is_streaming: bool) -> None:
         self._generation = generation
         self._buffer = buffer
         self._timeline = timeline
+        self._is_streaming = is_streaming
 
     async def next_events(self) -> list[Event]:
         """The next events; empty when all choices have finished.
@@ -62,7 +63,7 @@ class Answer:
             PenstockError: the request failed.
         """
         events = await self._buffer.next_events()
-        if any(isinstance(event, Delta) for event in events):
+        if self._is_streaming and any(isinstance(event, Delta) for event in events):
             self._timeline.sent()
         return events
 
@@ -151,7 +152,7 @@ class Pipeline:
                     generation, buffer = await self._prepare(request, held, interruption)
                     held.callback(self._dispatcher.retire, generation)
                     self._dispatcher.enqueue(generation)
-                    yield Answer(generation, buffer, request.timeline)
+                    yield Answer(generation, buffer, request.timeline, is_streaming=is_streaming)
         except BaseException as error:
             request.error = _error_name(error)
             raise

@@ -56,9 +56,8 @@ class Timeline:
             self.first_sent_ns = self.clock_ns()
 
     def ended(self) -> None:
-        """Its terminal event is there."""
-        if self.ended_ns is None:
-            self.ended_ns = self.clock_ns()
+        """Nothing of it is left."""
+        self.ended_ns = self.clock_ns()
 
     def phases(self) -> list[tuple[str, int, int]]:
         """Name, begin and end of each phase that was begun; the last one ends with the request."""
@@ -77,15 +76,14 @@ class Timeline:
         return self.arrived_wall_ns + instant_ns - self.arrived_ns
 
     def timings(self) -> Timings:
-        """Durations of the phases so far."""
+        """Durations of the phases so far; the total, up to now."""
         lasted = {name: end - begin for name, begin, end in self.phases()}
-        end_ns = self.clock_ns() if self.ended_ns is None else self.ended_ns
         return Timings(
             admit_ns=lasted["admit"],
             tokenize_ns=lasted.get("tokenize", 0),
             queue_ns=lasted.get("queue", 0),
             prefill_ns=lasted.get("prefill", 0),
             decode_ns=lasted.get("decode", 0),
-            total_ns=end_ns - self.arrived_ns,
+            total_ns=self.clock_ns() - self.arrived_ns,
             time_to_first_token_ns=None if self.first_sent_ns is None else self.first_sent_ns - self.arrived_ns,
         )

@@ -224,4 +224,6 @@ async def test_timings_add_up(deployment: Deployment) -> None:
     total_ns = timings.total.ToNanoseconds()
     assert 0 < sum(phase.ToNanoseconds() for phase in phases) <= total_ns
     assert all(phase.ToNanoseconds() > 0 for phase in phases[1:])
-    assert timings.time_to_first_token.ToNanoseconds() > 0
+    assert 0 < timings.time_to_first_token.ToNanoseconds() <= total_ns
+    unary = (await deployment.complete()).final.timings
+    assert not unary.HasField("time_to_first_token")
