@@ -27,7 +27,7 @@ class ReplicaState(enum.IntEnum):
     FAILED = 6
 
     @classmethod
-    def _missing_(cls, value: object) -> "ReplicaState":
+    def _missing_(cls, _value: object) -> "ReplicaState":
         """A state of a newer fleet: nothing to give work to."""
         return cls.UNSPECIFIED
 
