@@ -5,13 +5,11 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from penstock.cli.errors import FAILED, NOTHING_THERE, CommandError
+from penstock.cli.gateway import explained, gateway_address
 from penstock.cli.telemetry import command_tracer
-from penstock.client import Answer, Client, DeadlineExceededError, GenerationOptions, PenstockError, UnavailableError
+from penstock.client import Answer, Client, GenerationOptions, PenstockError
 from penstock.local.paths import StateDir
 from penstock.local.state import load_state
-
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +34,19 @@ def run_generate(command: GenerateCommand, *, address: str | None, state_dir: St
         CommandError: no gateway is there, or the generation failed.
     """
     state = load_state(state_dir.stack_file)
-    target = address or (state.addresses.gateway if state else DEFAULT_ADDRESS)
+    target = gateway_address(address, state)
     with command_tracer("penstock generate", state.otlp_endpoint if state else None) as tracer:
         try:
             with Client(target, timeout_s=command.timeout_s, tracer=tracer) as client:
                 (_print_json if as_json else _print_text)(client, command)
         except PenstockError as error:
-            raise _explained(error, target, command.timeout_s) from error
+            raise explained(error, target, command.timeout_s) from error
 
 
 def _print_json(client: Client, command: GenerateCommand) -> None:
     prompt, options = _request(client, command)
-    answer = client.generate(prompt, **options)
+    with client.stream(prompt, **options) as stream:  # a stream, because only it has a time to the first token
+        answer = stream.answer()
     print(json.dumps(answer_fields(answer), ensure_ascii=False))  # noqa: T201 - the command's result
 
 
@@ -115,12 +114,3 @@ def _request(client: Client, command: GenerateCommand) -> tuple[str | None, Gene
 def _has_template(client: Client, model: str | None) -> bool:
     models = [found for found in client.list_models() if model in (None, found.name)]
     return len(models) == 1 and models[0].has_chat_template
-
-
-def _explained(error: PenstockError, address: str, timeout_s: float) -> CommandError:
-    if isinstance(error, UnavailableError) and error.reason is None:
-        return CommandError(f"no gateway at {address}; start one with `penstock up`", NOTHING_THERE)
-    if isinstance(error, DeadlineExceededError):
-        return CommandError(f"no whole answer within {timeout_s:g} s; allow more with --timeout", FAILED)
-    hint = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
-    return CommandError(f"{error.message}{hint}", FAILED)
