@@ -2,12 +2,12 @@
 
 import os
 import secrets
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from penstock_worker.scratch import scratch_directory
 from penstock_worker.settings import WorkerSettings
 
 NAMESPACE = "penstock"
@@ -41,8 +41,8 @@ def running_ray(settings: WorkerSettings) -> Iterator[None]:
     """
     os.environ.update(_ENVIRONMENT)
     # Not below the state directory: Ray's socket paths must stay under 108 characters.
-    with tempfile.TemporaryDirectory(prefix="penstock-", ignore_cleanup_errors=True) as directory:
-        where = _remote(settings.ray_address) if settings.ray_address else _private(settings, Path(directory))
+    with scratch_directory() as directory:
+        where = _remote(settings.ray_address) if settings.ray_address else _private(settings, directory)
         import ray  # noqa: PLC0415 - after its environment
 
         ray.init(namespace=NAMESPACE, log_to_driver=True, configure_logging=False, **where)
