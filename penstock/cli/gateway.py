@@ -1,0 +1,41 @@
+"""Where a command finds its gateway and model, and how it tells that a call failed."""
+
+from collections.abc import Sequence
+
+from penstock.cli.errors import FAILED, NOTHING_THERE, CommandError
+from penstock.client import DeadlineExceededError, Model, PenstockError, UnavailableError
+from penstock.local.state import StackState
+
+_DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+def gateway_address(address: str | None, state: StackState | None) -> str:
+    """The address given, else that of the local stack, else the usual one."""
+    return address or (state.addresses.gateway if state else _DEFAULT_ADDRESS)
+
+
+def choose_model(models: Sequence[Model], name: str | None) -> Model:
+    """The model of that name; without a name, the only one.
+
+    Raises:
+        CommandError: there is no such model, or none, or a choice to make.
+    """
+    chosen = [model for model in models if name in (None, model.name)]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(model.name for model in models) or "none"
+    raise CommandError(
+        f"which model? name one with --model; served: {names}"
+        if name is None
+        else f"no model {name!r}; served: {names}"
+    )
+
+
+def explained(error: PenstockError, address: str, timeout_s: float) -> CommandError:
+    """What to tell of a failed call to `address`, with the way out."""
+    if isinstance(error, UnavailableError) and error.reason is None:
+        return CommandError(f"no gateway at {address}; start one with `penstock up`", NOTHING_THERE)
+    if isinstance(error, DeadlineExceededError):
+        return CommandError(f"no whole answer within {timeout_s:g} s; allow more with --timeout", FAILED)
+    hint = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
+    return CommandError(f"{error.message}{hint}", FAILED)
