@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
+from penstock.cli.options import AddressOption, JsonOption, StateDirOption
 
 _EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing there, 130 interrupted."
 
@@ -17,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
+app.add_typer(bench, name="bench")
 
 
 class Device(StrEnum):
@@ -34,18 +37,6 @@ class Dtype(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
-
-
-StateDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--state-dir",
-        envvar="PENSTOCK_STATE_DIR",
-        help="Where the stack keeps its record, logs and secret.  [default: ~/.local/state/penstock]",
-        show_default=False,
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
 @app.callback()
@@ -155,13 +146,7 @@ def generate(
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            envvar="PENSTOCK_ADDRESS",
-            help="host:port of a gateway.  [default: the local stack's, else 127.0.0.1:50051]",
-        ),
-    ] = None,
+    address: AddressOption = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait, in seconds.")] = 300.0,
     state_dir: StateDirOption = None,
 ) -> None:

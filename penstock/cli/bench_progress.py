@@ -1,0 +1,56 @@
+"""Shows how a load goes: a live bar on a terminal, a line every few seconds elsewhere."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+
+from penstock.bench.measure import Progress
+
+_LINE_EVERY_S = 5.0
+_BAR_WIDTH = 30
+
+
+def describe_progress(progress: Progress) -> str:
+    """One line."""
+    return (
+        f"{progress.at_s:5.1f} s  {progress.num_ended} ended, {progress.num_running} under way, "
+        f"{progress.num_errors} errors, {progress.num_output_tokens / progress.at_s:.0f} tokens/s"
+    )
+
+
+class ProgressView:
+    """A context manager around the run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, transient=True, refresh_per_second=4) if console.is_terminal else None
+        self._next_line_s = _LINE_EVERY_S
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, progress: Progress) -> None:
+        """Takes news."""
+        if self._live is not None:
+            self._live.update(_bar(progress))
+        elif progress.at_s >= self._next_line_s:
+            self._next_line_s += _LINE_EVERY_S
+            self._console.print(describe_progress(progress))
+
+
+def _bar(progress: Progress) -> Table:
+    line = Table.grid(padding=(0, 2))
+    line.add_row(ProgressBar(1.0, progress.share_done, width=_BAR_WIDTH), describe_progress(progress))
+    return line

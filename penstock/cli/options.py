@@ -1,0 +1,24 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        envvar="PENSTOCK_STATE_DIR",
+        help="Where the stack keeps its record, logs and secret.  [default: ~/.local/state/penstock]",
+        show_default=False,
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PENSTOCK_ADDRESS",
+        help="host:port of a gateway.  [default: the local stack's, else 127.0.0.1:50051]",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
