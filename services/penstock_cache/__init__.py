@@ -1,0 +1,1 @@
+"""The cache service: answers that were given before, kept for each tenant apart."""

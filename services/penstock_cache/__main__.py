@@ -1,0 +1,80 @@
+"""Starts the cache service: `python -m penstock_cache`."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+
+import uvloop
+
+from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock_cache.service import CacheServicer
+from penstock_cache.settings import CacheSettings
+from penstock_cache.sqlite_store import SqliteStore
+from penstock_cache.store import Store
+from penstock_shared.credentials import FleetCredential
+from penstock_shared.errors import PenstockError
+from penstock_shared.logs import configure_logging, get_logger
+from penstock_shared.server import GrpcServer, serve_until_signalled
+from penstock_shared.settings import fail_start, load_settings
+from penstock_shared.tracing import make_tracer
+
+_SERVICE = "penstock-cache"
+_CONTRACT = cache_pb2.DESCRIPTOR.services_by_name["CacheService"].full_name
+
+
+def main() -> None:
+    """Serves until signalled; ends with code 1 and one line when it cannot start."""
+    settings = load_settings(CacheSettings)
+    configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
+    try:
+        uvloop.run(_serve(settings))
+    except (PenstockError, OSError) as error:
+        fail_start(str(error))
+
+
+async def _serve(settings: CacheSettings) -> None:
+    tracer = make_tracer(_SERVICE, settings)
+    credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
+    server = GrpcServer(bind=settings.bind, service_names=[_CONTRACT], tracer=tracer, credential=credential)
+    async with AsyncExitStack() as stack:
+        stack.callback(tracer.shutdown)
+        store = await asyncio.to_thread(_open_store, settings)
+        stack.push_async_callback(asyncio.to_thread, store.close)
+        servicer = CacheServicer(store, default_ttl_s=settings.default_ttl_s, max_ttl_s=settings.max_ttl_s)
+        cache_pb2_grpc.add_CacheServiceServicer_to_server(servicer, server.server)
+        port = await server.start()
+        stack.push_async_callback(server.server.stop, 0)
+        await server.set_serving(True)
+        background = await stack.enter_async_context(asyncio.TaskGroup())
+        sweeping = background.create_task(_sweep(store, settings.sweep_interval_s))
+        get_logger("main").info("listening", address=f"{settings.bind.rpartition(':')[0]}:{port}")
+        await serve_until_signalled(server, drain_grace_s=settings.drain_grace_s)
+        sweeping.cancel()
+
+
+def _open_store(settings: CacheSettings) -> SqliteStore:
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    return SqliteStore(
+        settings.state_dir / "cache.db",
+        max_bytes=settings.max_bytes,
+        num_readers=settings.num_readers,
+        max_pending=settings.max_pending,
+        wall_clock=time.time,
+    )
+
+
+async def _sweep(store: Store, interval_s: float) -> None:
+    """Removes expired answers again and again; a failure is the next round's matter."""
+    log = get_logger("sweep")
+    while True:
+        await asyncio.sleep(interval_s)
+        try:
+            num_removed = await store.sweep()
+        except PenstockError as error:
+            log.warning("could not remove expired answers", error=error.message)
+        else:
+            log.debug("removed expired answers", num_removed=num_removed)
+
+
+if __name__ == "__main__":
+    main()

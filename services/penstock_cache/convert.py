@@ -1,0 +1,118 @@
+"""The messages of `cache.v1`, checked and turned into plain values. Messages stop here and at the service."""
+
+from google.protobuf.duration_pb2 import Duration
+
+from penstock.cache.v1 import cache_pb2
+from penstock.types.v1 import types_pb2
+from penstock_cache.entries import ExactKey, NewEntry, SelectBy, Selector, StoredEntry
+from penstock_shared.errors import InvalidArgumentError
+
+_DIGEST_BYTES = 32
+_MAX_TAGS = 16
+_MAX_TAG_BYTES = 128
+_MAX_TENANT_BYTES = 256
+_COMPLETE = frozenset({types_pb2.FINISH_REASON_STOP, types_pb2.FINISH_REASON_LENGTH})
+_SELECTORS = {
+    "entry_id": SelectBy.ENTRY_ID,
+    "tag": SelectBy.TAG,
+    "model_revision": SelectBy.MODEL_REVISION,
+}
+
+
+def exact_key(message: cache_pb2.CacheKey) -> ExactKey:
+    """The exact part of a key.
+
+    Raises:
+        InvalidArgumentError: it names no tenant, or its digest is none.
+    """
+    if len(message.exact_digest) != _DIGEST_BYTES:
+        raise InvalidArgumentError(
+            "key.exact_digest", f"{len(message.exact_digest)} bytes", f"a digest of {_DIGEST_BYTES} bytes"
+        )
+    return ExactKey(tenant_of(message.tenant, field="key.tenant"), message.exact_digest)
+
+
+def tenant_of(tenant: str, *, field: str) -> str:
+    """A tenant's name; it must be there."""
+    _check_length(field, tenant, _MAX_TENANT_BYTES)
+    return tenant
+
+
+def error_rate_of(message: cache_pb2.LookupRequest) -> float:
+    """The accepted share of wrong semantic hits."""
+    if not 0 <= message.max_error_rate <= 1:
+        raise InvalidArgumentError("max_error_rate", message.max_error_rate, "in [0, 1]")
+    return message.max_error_rate
+
+
+def new_entry(message: cache_pb2.PutRequest, *, default_ttl_s: float, max_ttl_s: float) -> NewEntry:
+    """An answer to be kept.
+
+    Raises:
+        InvalidArgumentError: it is not whole, or a field is out of its range.
+    """
+    key = exact_key(message.key)
+    _check_answer(message.answer)
+    if message.exploration_token:
+        raise InvalidArgumentError("exploration_token", "a token", "nothing, where no lookup said EXPLORE")
+    if len(message.tags) > _MAX_TAGS:
+        raise InvalidArgumentError("tags", f"{len(message.tags)} entries", f"at most {_MAX_TAGS} entries")
+    for index, tag in enumerate(message.tags):
+        _check_length(f"tags[{index}]", tag, _MAX_TAG_BYTES)
+    return NewEntry(
+        key=key,
+        model_revision=message.answer.model_revision,
+        answer=message.answer.SerializeToString(),
+        ttl_s=_ttl_s(message.ttl, max_ttl_s) if message.HasField("ttl") else default_ttl_s,
+        tags=tuple(message.tags),
+    )
+
+
+def stored_answer(entry: StoredEntry) -> cache_pb2.CachedAnswer:
+    """A kept answer, with its id and its time."""
+    answer = cache_pb2.CachedAnswer.FromString(entry.answer)
+    answer.entry_id = entry.entry_id
+    answer.create_time.FromNanoseconds(int(entry.created_s * 1e9))
+    return answer
+
+
+def selector(message: cache_pb2.InvalidateRequest) -> Selector:
+    """What is to be removed.
+
+    Raises:
+        InvalidArgumentError: nothing is selected.
+    """
+    kind = message.WhichOneof("selector")
+    if kind == "all" and message.all:
+        return Selector(SelectBy.ALL)
+    if kind is None or kind == "all":
+        raise InvalidArgumentError("selector", "nothing", "one of entry_id, tag, model_revision and all = true")
+    value: str = getattr(message, kind)
+    if not value:
+        raise InvalidArgumentError(kind, value, "at least one character")
+    return Selector(_SELECTORS[kind], value)
+
+
+def _check_answer(answer: cache_pb2.CachedAnswer) -> None:
+    if not answer.choices:
+        raise InvalidArgumentError("answer.choices", "nothing", "at least one")
+    if not answer.model_revision:
+        raise InvalidArgumentError("answer.model_revision", "", "the revision that gave the answer")
+    for index, choice in enumerate(answer.choices):
+        if choice.finish_reason not in _COMPLETE:
+            raise InvalidArgumentError(
+                f"answer.choices[{index}].finish_reason", choice.finish_reason, "STOP or LENGTH: whole answers only"
+            )
+
+
+def _ttl_s(ttl: Duration, max_ttl_s: float) -> float:
+    seconds = ttl.seconds + ttl.nanos / 1e9
+    if not 0 < seconds <= max_ttl_s:
+        raise InvalidArgumentError("ttl", f"{seconds:g} s", f"above 0 and at most {max_ttl_s:g} s")
+    return seconds
+
+
+def _check_length(field: str, value: str, max_bytes: int) -> None:
+    size = len(value.encode())
+    if not 1 <= size <= max_bytes:
+        raise InvalidArgumentError(field, f"{size} bytes", f"1 to {max_bytes} bytes")

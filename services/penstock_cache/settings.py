@@ -1,0 +1,32 @@
+"""What the cache service can be told, by environment variables that begin with PENSTOCK_CACHE_."""
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from penstock_shared.settings import ServiceSettings
+
+_DAY_S = 24 * 60 * 60
+
+
+class CacheSettings(ServiceSettings):
+    """Settings of the cache service. Its database, `cache.db`, lies in the state directory.
+
+    Attributes:
+        bind: host:port to listen on; port 0 lets the system choose.
+        max_bytes: what all stored answers may take together; the least recently used go first.
+        default_ttl_s: how long an answer is served whose writer does not say.
+        max_ttl_s: the longest that a writer may say.
+        num_readers: how many lookups read the database at once.
+        max_pending: how many calls may run or wait.
+        sweep_interval_s: how often expired answers are removed.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_CACHE_")
+
+    bind: str = Field("127.0.0.1:50052", pattern=r"^.+:\d+$")
+    max_bytes: int = Field(256 << 20, ge=1 << 16)
+    default_ttl_s: float = Field(float(_DAY_S), gt=0)
+    max_ttl_s: float = Field(float(90 * _DAY_S), gt=0)
+    num_readers: int = Field(2, ge=1, le=64)
+    max_pending: int = Field(256, ge=1)
+    sweep_interval_s: float = Field(30.0, gt=0)

@@ -1,0 +1,64 @@
+"""Stores and services that the tests share."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+from fakes.clock import FakeClock
+
+from penstock.cache.v1 import cache_pb2_grpc
+from penstock_cache.service import CacheServicer
+from penstock_cache.sqlite_store import SqliteStore
+from penstock_shared.server import GrpcServer
+from penstock_shared.tracing import Tracer
+
+OpenStore = Callable[..., SqliteStore]
+StartService = Callable[..., Awaitable[cache_pb2_grpc.CacheServiceStub]]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The wall clock of the stores."""
+    return FakeClock(1000.0)
+
+
+@pytest.fixture
+def open_store(tmp_path: Path, clock: FakeClock) -> Iterator[OpenStore]:
+    """Opens stores over one file; they are closed at the end."""
+    opened = []
+
+    def open_it(*, max_bytes: int = 1 << 20, max_pending: int = 64) -> SqliteStore:
+        store = SqliteStore(
+            tmp_path / "cache.db", max_bytes=max_bytes, num_readers=2, max_pending=max_pending, wall_clock=clock
+        )
+        opened.append(store)
+        return store
+
+    yield open_it
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+async def start_service(open_store: OpenStore) -> AsyncIterator[StartService]:
+    """Serves a store over loopback; keyword arguments are the store's."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**options: int) -> cache_pb2_grpc.CacheServiceStub:
+            server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"))
+            servicer = CacheServicer(open_store(**options), default_ttl_s=60, max_ttl_s=600)
+            cache_pb2_grpc.add_CacheServiceServicer_to_server(servicer, server.server)
+            port = await server.start()
+            stack.push_async_callback(server.server.stop, 0)
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+            return cache_pb2_grpc.CacheServiceStub(channel)
+
+        yield start
+
+
+@pytest.fixture
+async def stub(start_service: StartService) -> cache_pb2_grpc.CacheServiceStub:
+    """A client of a service with a store of a megabyte."""
+    return await start_service()
