@@ -55,7 +55,7 @@ class StepAttention:
     def _attend(self, layer: int, queries: torch.Tensor, group: AttentionGroup) -> torch.Tensor:
         """Attends with [num_sequences * num_queries, num_heads, head_dim] of `group`."""
         keys, values = self._cache.read(layer, group.block_tables)
-        num_sequences, num_lanes = len(group.block_tables), len(queries)
+        num_sequences, num_lanes = group.block_tables.shape[0], queries.shape[0]
         if group.num_queries == 1:  # the heads that share a key take the place of queries: one product for all of them
             folded = queries.view(num_sequences, keys.shape[1], -1, queries.shape[-1])
             return F.scaled_dot_product_attention(folded, keys, values, group.mask).reshape(num_lanes, -1)

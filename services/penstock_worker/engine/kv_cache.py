@@ -51,6 +51,6 @@ class KvCache:
         """
         gathered = self._blocks[layer].index_select(0, block_tables.flatten())
         head_dim = self.values.shape[4]
-        gathered = gathered.view(len(block_tables), -1, 2, self.num_kv_heads, head_dim)
+        gathered = gathered.view(block_tables.shape[0], -1, 2, self.num_kv_heads, head_dim)
         keys, values = gathered.unbind(2)
         return keys.transpose(1, 2), values.transpose(1, 2)

@@ -20,12 +20,12 @@ def edited(logits: torch.Tensor, sequences: ReadOnlyList[Sequence]) -> torch.Ten
         logits: float32 [len(sequences), vocab_size].
         sequences: their tokens so far count in the penalties.
     """
-    rows = list(enumerate(sequences))
+    rows = [(row, sequence) for row, sequence in enumerate(sequences) if _wants_edits(sequence.request.sampling)]
+    if not rows:
+        return logits
     penalized = [row for row in rows if _has_penalty(row[1].request.sampling)]
     biased = [row for row in rows if row[1].request.sampling.logit_bias]
     unfinished = [row for row in rows if row[1].num_output_tokens < row[1].request.sampling.min_tokens]
-    if not (penalized or biased or unfinished):
-        return logits
     logits = logits.clone(memory_format=torch.contiguous_format)
     if penalized:
         _penalize(logits, penalized)
@@ -34,6 +34,10 @@ def edited(logits: torch.Tensor, sequences: ReadOnlyList[Sequence]) -> torch.Ten
     if unfinished:
         _mask_endings(logits, unfinished)
     return logits
+
+
+def _wants_edits(sampling: SamplingOptions) -> bool:
+    return bool(sampling.min_tokens or sampling.logit_bias or _has_penalty(sampling))
 
 
 def _has_penalty(sampling: SamplingOptions) -> bool:

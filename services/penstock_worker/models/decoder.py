@@ -58,7 +58,7 @@ class Decoder:
 
     def _qkv(self, layer: LayerWeights, hidden: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values, the first two rotated: [num_tokens, num_heads + 2 * num_kv_heads, head_dim]."""
-        qkv = layer.qkv(self._norm(hidden, layer.input_norm)).view(len(hidden), -1, self._head_dim)
+        qkv = layer.qkv(self._norm(hidden, layer.input_norm)).view(hidden.shape[0], -1, self._head_dim)
         rotated = qkv[:, : self._num_rotated_heads]
         if layer.qk_norm is not None:
             rotated.copy_(self._norm(rotated, layer.qk_norm))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from penstock_worker.models.config_file import ConfigFile
-from penstock_worker.models.rope import RopeConfig, read_rope
+from penstock_worker.models.rope_config import RopeConfig, read_rope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import torch
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.memory import KvPlan, available_kv_bytes, plan_kv_cache, shown_bytes
 from penstock_worker.models.decoder_config import DecoderConfig
-from penstock_worker.models.rope import RopeConfig
+from penstock_worker.models.rope_config import RopeConfig
 
 CONFIG = DecoderConfig(
     vocab_size=100,

@@ -81,16 +81,12 @@ def test_numbers_that_overflow_reach_nobody_else(
 ) -> None:
     """A sequence whose keys and values are no numbers fails alone: neighbours and next owners of its blocks do not."""
     engine, _ = build_engine(_with_poisoned_token(checkpoint("llama"), tmp_path), _small_cache("llama", num_blocks=24))
-    prompts = _prompts(8)
-    poisoned = {2: [POISONED] * 20, 5: [3, POISONED, 4]}
-    for key, prompt in poisoned.items():
-        prompts[key] = prompt
-    outputs = _generate(engine, prompts)
-    for key, (prompt, output) in enumerate(zip(prompts, outputs, strict=True)):
-        if key in poisoned:
-            assert output == []
-        else:
-            assert_greedy_equal(reference("llama"), prompt, output)
+    assert _generate(engine, [[POISONED] * (24 * 8 - 1)]) == [[]]  # fills every block
+    prompts = [*_prompts(6), [3, POISONED, 4]]
+    *outputs, poisoned_output = _generate(engine, prompts)
+    assert poisoned_output == []
+    for prompt, output in zip(prompts, outputs, strict=False):
+        assert_greedy_equal(reference("llama"), prompt, output)
 
 
 def _with_poisoned_token(model_dir: Path, copy_dir: Path) -> Path:

@@ -9,7 +9,7 @@ import pytest
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.registry import FAMILIES, read_model_config
-from penstock_worker.models.rope import LinearScaling, Llama3Scaling, RopeConfig
+from penstock_worker.models.rope_config import LinearScaling, Llama3Scaling, RopeConfig
 
 _LEAST = {
     "vocab_size": 100,

@@ -5,7 +5,8 @@ import torch
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from penstock_worker.models.rope import LinearScaling, Llama3Scaling, RopeConfig, rope_frequencies
+from penstock_worker.models.rope import rope_frequencies
+from penstock_worker.models.rope_config import LinearScaling, Llama3Scaling, RopeConfig
 
 _LLAMA3 = {
     "rope_type": "llama3",
