@@ -1,6 +1,7 @@
 """An InferenceService over real loopback gRPC that plays what a test wrote down, and notes what it was sent."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -21,6 +22,13 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """A step that takes its time, as a model does."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Status:
     """A step that ends the call with a bare status."""
 
@@ -28,7 +36,7 @@ class Status:
     message: str
 
 
-Step = inference_pb2.GenerateResponse | PenstockError | Status | Hold
+Step = inference_pb2.GenerateResponse | PenstockError | Status | Hold | Pause
 
 
 @dataclass
@@ -43,7 +51,7 @@ class Seen:
 
 @dataclass
 class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
-    """Plays `script` to each caller; as a context manager, serves on `address`."""
+    """Plays `script` to each caller, to `max_concurrent` at a time; as a context manager, serves on `address`."""
 
     script: Sequence[Step] = ()
     failures_first: list[Step] = field(default_factory=list)
@@ -51,10 +59,12 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
     seen: list[Seen] = field(default_factory=list)
     is_holding: threading.Event = field(default_factory=threading.Event)
     is_gone: threading.Event = field(default_factory=threading.Event)
+    max_concurrent: int = 8
     address: str = ""
+    _has_seen: threading.Condition = field(default_factory=threading.Condition)
 
     def __enter__(self) -> Self:
-        self._server = grpc.server(ThreadPoolExecutor(8))
+        self._server = grpc.server(ThreadPoolExecutor(self.max_concurrent))
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
@@ -62,6 +72,15 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
 
     def __exit__(self, *_: object) -> None:
         self._server.stop(0).wait()
+
+    def wait_until_seen(self, num_calls: int, method: str, timeout_s: float) -> bool:
+        """Whether so many calls of `method` have come, at the latest after `timeout_s`."""
+        with self._has_seen:
+            return self._has_seen.wait_for(lambda: len(self.calls(method)) >= num_calls, timeout_s)
+
+    def calls(self, method: str) -> list[Seen]:
+        """The calls of `method` so far."""
+        return [seen for seen in self.seen if seen.method == method]
 
     def Generate(self, request: Any, context: Any) -> Iterator[inference_pb2.GenerateResponse]:  # noqa: N802
         """Streams the script."""
@@ -88,9 +107,10 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
         return response
 
     def CountTokens(self, request: Any, context: Any) -> inference_pb2.CountTokensResponse:  # noqa: N802
-        """Counts the words of a text."""
+        """Counts the words of a text, or of all turns of a chat."""
         self._note("CountTokens", request, context)
-        return inference_pb2.CountTokensResponse(num_tokens=len(request.input.text.split()), model="pocket")
+        texts = [request.input.text, *(message.content for message in request.input.chat.messages)]
+        return inference_pb2.CountTokensResponse(num_tokens=sum(len(text.split()) for text in texts), model="pocket")
 
     def ListModels(self, request: Any, context: Any) -> inference_pb2.ListModelsResponse:  # noqa: N802
         """Lists `models`."""
@@ -107,7 +127,9 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
         return response
 
     def _note(self, method: str, request: Any, context: Any) -> None:
-        self.seen.append(Seen(method, request, dict(context.invocation_metadata()), context.time_remaining()))
+        with self._has_seen:
+            self.seen.append(Seen(method, request, dict(context.invocation_metadata()), context.time_remaining()))
+            self._has_seen.notify_all()
 
     def _play(self, context: Any) -> Iterator[inference_pb2.GenerateResponse]:
         context.add_callback(self.is_gone.set)
@@ -117,6 +139,8 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
                 case Hold():
                     self.is_holding.set()
                     self.is_gone.wait()
+                case Pause(seconds):
+                    time.sleep(seconds)
                 case Status():
                     context.abort(step.code, step.message)
                 case PenstockError():
