@@ -117,9 +117,15 @@ class Asker:
         return Conversation(tuple(self.turn() for _ in range(num_turns)), system)
 
 
-def training_set(split_courses: Sequence[Course], num_questions: int, seed: int) -> list[Conversation]:
-    """Conversations holding `num_questions` questions in total."""
-    forbidden = frozenset(normalise(json.loads(line)["question"]) for line in HANDWRITTEN.open())
+def questions_in(path: Path) -> frozenset[str]:
+    """Normalised questions of a JSONL file."""
+    return frozenset(normalise(json.loads(line)["question"]) for line in path.read_text().splitlines())
+
+
+def training_set(
+    split_courses: Sequence[Course], num_questions: int, forbidden: frozenset[str], seed: int
+) -> list[Conversation]:
+    """Conversations holding `num_questions` questions in total, none of them in `forbidden` (normalised)."""
     asker = Asker(split_courses, Random(f"{seed} train"), forbidden)
     conversations: list[Conversation] = []
     while num_questions > 0:
@@ -160,10 +166,10 @@ class Corpus:
     held_out_operands: list[Turn]
 
 
-def generate(num_questions: int, num_held_out: int, seed: int) -> Corpus:
-    """All three sets; half as many questions on operands as on templates."""
+def generate(num_questions: int, num_held_out: int, seed: int, handwritten: Path = HANDWRITTEN) -> Corpus:
+    """All three sets; half as many questions on operands as on templates, no question of `handwritten` in training."""
     split_courses = courses(seed)
-    train = training_set(split_courses, num_questions, seed)
+    train = training_set(split_courses, num_questions, questions_in(handwritten), seed)
     seen = {normalise(turn.question) for conversation in train for turn in conversation.turns}
     return Corpus(
         train,
