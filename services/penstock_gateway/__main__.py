@@ -15,15 +15,19 @@ import uvloop
 
 from penstock.inference.v1 import inference_pb2_grpc
 from penstock_gateway.admission import Admission, Bounds
+from penstock_gateway.answer_cache import AnswerCache
+from penstock_gateway.cache_client import CacheClient
 from penstock_gateway.capabilities import Limits
+from penstock_gateway.circuit_breaker import CircuitBreaker
 from penstock_gateway.directory_file import DirectoryFile
 from penstock_gateway.dispatcher import Dispatcher
 from penstock_gateway.http import HttpServer
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.pipeline import Identifiers, Pipeline
+from penstock_gateway.pipeline import Pipeline
 from penstock_gateway.readiness import Readiness
 from penstock_gateway.replica_pool import ReplicaPool
+from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.tokenizer_client import TokenizerClient
@@ -116,6 +120,10 @@ class Gateway:
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
+            self._cache = AnswerCache(
+                await self._cache_client(stack), max_output_tokens=self._settings.max_output_tokens
+            )
+            stack.push_async_callback(self._cache.close)
             self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
             stack.push_async_callback(self._vocabularies.close)
             self._pool = ReplicaPool(
@@ -140,6 +148,12 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
 
+    async def _cache_client(self, stack: AsyncExitStack) -> CacheClient | None:
+        if self._settings.cache_address is None:
+            return None
+        channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
+        return CacheClient(channel, CircuitBreaker(time.monotonic))
+
     async def _listen(self, stack: AsyncExitStack, tokenizer: TokenizerClient, readiness: Readiness) -> None:
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service(tokenizer), self.server.server)
         http = HttpServer(self._settings.http_bind, metrics=self._metrics, missing=readiness.missing)
@@ -157,6 +171,7 @@ class Gateway:
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
             dispatcher=self.dispatcher,
+            cache=self._cache,
             tracer=self._tracer,
             metrics=self._metrics,
             identifiers=_identifiers(),

@@ -12,9 +12,6 @@ _UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
     "adapter": lambda request: request.adapter is not None,
     "echo": lambda request: request.is_echoing,
     "sampling.prompt_logprobs": lambda request: request.sampling.prompt_logprobs is not None,
-    "cache.ttl": lambda request: request.cache.ttl_s is not None,
-    "cache.tags": lambda request: bool(request.cache.tags),
-    "cache.scope": lambda request: request.cache.scope is not None,
     "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
 }
 UNIMPLEMENTED_RPCS = ("Resume", "Embed")
@@ -23,7 +20,7 @@ UNIMPLEMENTED = (*_UNIMPLEMENTED_FIELDS, *UNIMPLEMENTED_RPCS)
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one request. The fixed ones are those of `types.proto`; the others are settings."""
+    """Bounds of one request. The fixed ones are those of the contracts; the others are settings."""
 
     max_input_bytes: int
     max_output_tokens: int
@@ -33,6 +30,10 @@ class Limits:
     max_stop_token_ids: int = 64
     max_logit_bias: int = 1024
     max_logprobs: int = 20
+    max_cache_ttl_s: float = 90 * 24 * 60 * 60
+    max_cache_tags: int = 16
+    max_cache_tag_bytes: int = 128
+    max_cache_scope_bytes: int = 256
 
 
 def refuse_unimplemented(request: GenerationRequest) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock_gateway.detokenizer import Detokenizer
-from penstock_gateway.events import FinishReason
+from penstock_gateway.events import Finished, FinishReason
 from penstock_gateway.stop_strings import StopScan, StopStrings
 from penstock_gateway.vocabulary import Vocabulary
 
@@ -33,17 +33,27 @@ class Choice:
         sequence_id: names it to workers; unique in this gateway.
         output_token_ids: all that counts: none past a stop string, the one that completed it included.
         placement: None while it waits, and when it is finished.
-        finish_reason: None until it is finished.
+        finished: how it ended; None until then.
     """
 
-    __slots__ = ("_detokenizer", "_stops", "finish_reason", "index", "output_token_ids", "placement", "sequence_id")
+    __slots__ = (
+        "_detokenizer",
+        "_pieces",
+        "_stops",
+        "finished",
+        "index",
+        "output_token_ids",
+        "placement",
+        "sequence_id",
+    )
 
     def __init__(self, index: int, sequence_id: int, vocabulary: Vocabulary, stops: Sequence[str]) -> None:
         self.index = index
         self.sequence_id = sequence_id
         self.output_token_ids: list[int] = []
         self.placement: Placement | None = None
-        self.finish_reason: FinishReason | None = None
+        self.finished: Finished | None = None
+        self._pieces: list[str] = []
         self._detokenizer = Detokenizer(vocabulary)
         self._stops = StopStrings(stops) if stops else None
 
@@ -53,7 +63,21 @@ class Choice:
     @property
     def is_finished(self) -> bool:
         """Whether its output is complete."""
-        return self.finish_reason is not None
+        return self.finished is not None
+
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        """Why it ended; None until then."""
+        return None if self.finished is None else self.finished.reason
+
+    @property
+    def text(self) -> str:
+        """All that was delivered so far."""
+        return "".join(self._pieces)
+
+    def delivered(self, text: str) -> None:
+        """Notes text that goes to the client."""
+        self._pieces.append(text)
 
     def feed(self, token_ids: Sequence[int]) -> tuple[StopScan, int]:
         """Takes tokens from the worker. Returns their text, and how many of them count."""

@@ -239,7 +239,7 @@ def _timings(timings: Timings) -> types_pb2.Timings:
     to_first = timings.time_to_first_token_ns
     return types_pb2.Timings(
         admit=duration(timings.admit_ns),
-        cache=duration(0),
+        cache=duration(timings.cache_ns),
         tokenize=duration(timings.tokenize_ns),
         queue=duration(timings.queue_ns),
         prefill=duration(timings.prefill_ns),

@@ -20,6 +20,8 @@ class CacheOutcome(enum.IntEnum):
 
     SKIPPED = 1
     BYPASSED = 2
+    MISS = 3
+    EXACT_HIT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +87,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where a request's time went, in nanoseconds. The phases follow each other."""
+    """Where a request's time went, in nanoseconds. The phases follow each other, but the cache goes with tokenizing."""
 
     admit_ns: int
+    cache_ns: int
     tokenize_ns: int
     queue_ns: int
     prefill_ns: int

@@ -184,11 +184,13 @@ class Generation:
 
     def _emit(self, choice: Choice, text: str, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
         shown_ids = list(token_ids) if self._is_returning_token_ids else []
+        if text:
+            choice.delivered(text)
         if text or shown_ids or logprobs:
             self._buffer.put(Delta(choice.index, text, shown_ids, list(logprobs)))
 
     def _finish(self, finished: Finished, choice: Choice) -> None:
-        choice.finish_reason = finished.reason
+        choice.finished = finished
         choice.placement = None
         self._buffer.put(finished)
         if all(each.is_finished for each in self.choices):

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from penstock_gateway.admission import Admission
 from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.events import CacheReport
 from penstock_gateway.generation import Generation
 from penstock_gateway.timeline import Timeline
 from penstock_shared import semconv
@@ -40,6 +41,14 @@ class GatewayMetrics:
         self._resumed = Counter(
             "penstock_gateway_resumed", "Moves of requests to another replica.", registry=self.registry
         )
+
+        self._cache = Counter(
+            "penstock_gateway_cache", "Requests by what the cache did.", ("outcome",), registry=self.registry
+        )
+
+    def observe_cache(self, report: CacheReport) -> None:
+        """What the cache did for a request."""
+        self._cache.labels(report.outcome.name.lower()).inc()
 
     def observe_request(self, timeline: Timeline, *, operation: str, model: str, error: str | None) -> None:
         """A request has ended; `error` is the name of its status where it failed."""

@@ -1,23 +1,31 @@
-"""The way of a request through the gateway: validate, admit, tokenize, queue, stream, and an end that is told once."""
+"""The way of a request through the gateway: validate, admit, look up, tokenize, queue, stream, and one end."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
 
 from penstock_gateway.admission import Admission
+from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
 from penstock_gateway.answer_buffer import AnswerBuffer
+from penstock_gateway.answer_cache import AnswerCache, CacheUse
+from penstock_gateway.cache_client import Finding
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.dispatcher import Dispatcher
-from penstock_gateway.events import CacheOutcome, CacheReport, Delta, Event, Final
+from penstock_gateway.events import CacheReport, Started
 from penstock_gateway.generation import Generation, Job
 from penstock_gateway.interruption import Interruption
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.request_spans import RequestTrace, attributes_of, operation_of, record_request
-from penstock_gateway.requests import CacheMode, GenerationRequest, Input
-from penstock_gateway.sampling import resolve_sampling
+from penstock_gateway.observation import error_name, observe
+from penstock_gateway.request_spans import (
+    RequestTrace,
+    operation_of,
+)
+from penstock_gateway.requests import GenerationRequest, Input
+from penstock_gateway.running_request import Identifiers, RunningRequest
+from penstock_gateway.sampling import ResolvedSampling, resolve_sampling
+from penstock_gateway.stored_answer import StoredAnswer, answer_of, events_of
 from penstock_gateway.timeline import Timeline
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.validation import (
@@ -29,64 +37,11 @@ from penstock_gateway.validation import (
 from penstock_gateway.vocabulary import VocabularyStore
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
-from penstock_shared.errors import PenstockError, ResourceExhaustedError
-from penstock_shared.tracing import AttributeValue, Tracer, current_trace
+from penstock_shared.errors import ResourceExhaustedError
+from penstock_shared.tracing import Tracer, current_trace
 
 _MAX_WHOLE_ANSWER_BYTES = 8 << 20
 _RETRY_AFTER_OVERFLOW_S = 1.0
-# The label of requests that named no model we know: a caller's text must not make labels.
-_UNKNOWN_MODEL = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Identifiers:
-    """Where the names and numbers of new requests come from."""
-
-    new_request_id: Callable[[], str]
-    new_sequence_id: Callable[[], int]
-    draw_seed: Callable[[], int]
-
-
-class Answer:
-    """What the reader of a running request sees."""
-
-    def __init__(self, generation: Generation, buffer: AnswerBuffer, timeline: Timeline, *, is_streaming: bool) -> None:
-        self._generation = generation
-        self._buffer = buffer
-        self._timeline = timeline
-        self._is_streaming = is_streaming
-
-    async def next_events(self) -> list[Event]:
-        """The next events; empty when all choices have finished.
-
-        Raises:
-            PenstockError: the request failed.
-        """
-        events = await self._buffer.next_events()
-        if self._is_streaming and any(isinstance(event, Delta) for event in events):
-            self._timeline.sent()
-        return events
-
-    def final(self) -> Final:
-        """The last event, when there are no others."""
-        return self._generation.final()
-
-
-@dataclass(slots=True)
-class _Request:
-    """One request on its way: what its end will be told with."""
-
-    asked: GenerationRequest
-    tenant: str
-    deadline: Deadline
-    is_streaming: bool
-    request_id: str
-    operation: str
-    timeline: Timeline
-    trace: RequestTrace
-    model: str = _UNKNOWN_MODEL
-    generation: Generation | None = None
-    error: str | None = None
 
 
 class Pipeline:
@@ -99,6 +54,7 @@ class Pipeline:
         tokenizer: encodes prompts.
         vocabularies: for decoding outputs.
         dispatcher: finds replicas.
+        cache: finds and keeps answers.
         tracer: records the spans.
         metrics: counts.
         identifiers: names and numbers for new requests.
@@ -114,6 +70,7 @@ class Pipeline:
         tokenizer: TokenizerClient,
         vocabularies: VocabularyStore,
         dispatcher: Dispatcher,
+        cache: AnswerCache,
         tracer: Tracer,
         metrics: GatewayMetrics,
         identifiers: Identifiers,
@@ -125,6 +82,7 @@ class Pipeline:
         self._tokenizer = tokenizer
         self._vocabularies = vocabularies
         self._dispatcher = dispatcher
+        self._cache = cache
         self._tracer = tracer
         self._metrics = metrics
         self._identifiers = identifiers
@@ -149,16 +107,14 @@ class Pipeline:
         try:
             async with Interruption(deadline) as interruption:
                 with ExitStack() as held:
-                    generation, buffer = await self._prepare(request, held, interruption)
-                    held.callback(self._dispatcher.retire, generation)
-                    self._dispatcher.enqueue(generation)
-                    yield Answer(generation, buffer, request.timeline, is_streaming=is_streaming)
+                    yield await self._begin(request, held, interruption)
+            self._keep(request)
         except BaseException as error:
-            request.error = _error_name(error)
+            request.error = error_name(error)
             raise
         finally:
             request.timeline.ended()
-            self._observe(request)
+            observe(request, self._tracer, self._metrics)
 
     async def count_tokens(self, model: str, given: Input | None, deadline: Deadline) -> tuple[ModelSpec, int]:
         """The model that is meant, and how many tokens the input comes to."""
@@ -167,8 +123,10 @@ class Pipeline:
         async with Interruption(deadline):
             return spec, len(await self._tokenizer.encode(checked, spec, deadline))
 
-    def _arrive(self, asked: GenerationRequest, tenant: str, deadline: Deadline, *, is_streaming: bool) -> _Request:
-        return _Request(
+    def _arrive(
+        self, asked: GenerationRequest, tenant: str, deadline: Deadline, *, is_streaming: bool
+    ) -> RunningRequest:
+        return RunningRequest(
             asked=asked,
             tenant=tenant,
             deadline=deadline,
@@ -179,33 +137,84 @@ class Pipeline:
             trace=RequestTrace.begin(self._tracer, current_trace.get()),
         )
 
-    async def _prepare(
-        self, request: _Request, held: ExitStack, interruption: Interruption
-    ) -> tuple[Generation, AnswerBuffer]:
-        """Everything before the queue. What it takes, it leaves in `held` to be given back."""
+    async def _begin(self, request: RunningRequest, held: ExitStack, interruption: Interruption) -> Answer:
+        """Everything up to the queue, or to a found answer. What it takes, it leaves in `held` to be given back."""
         asked = request.asked
         spec, given = validate_request(asked, self._models, self._limits)
         request.model = spec.name
         ticket = self._admission.admit(request.tenant, asked.criticality, estimate_prompt_tokens(given))
         held.callback(self._admission.release, ticket)
         request.timeline.admitted()
-        ids = await self._tokenize(given, spec, request)
+        request.cache = self._cache.plan(asked, spec, request.tenant)
+        finding, ids = await self._look_up_and_tokenize(given, spec, request, request.cache)
+        self._metrics.observe_cache(finding.report)
+        if finding.answer is not None:
+            return self._found(request, spec, finding.report, finding.answer)
         self._admission.settle(ticket, len(ids))
         vocabulary = await self._vocabularies.get(spec)
         request.timeline.tokenized()
         buffer = self._make_buffer(interruption, is_streaming=request.is_streaming)
-        request.generation = Generation(
+        generation = request.generation = Generation(
             self._job(request, spec, ids),
             vocabulary=vocabulary,
             buffer=buffer,
             timeline=request.timeline,
-            cache=_cache_report(asked),
+            cache=finding.report,
             new_sequence_id=self._identifiers.new_sequence_id,
             is_returning_token_ids=asked.is_returning_token_ids,
         )
-        return request.generation, buffer
+        held.callback(self._dispatcher.retire, generation)
+        self._dispatcher.enqueue(generation)
+        return GeneratedAnswer(generation, buffer, request.timeline, is_streaming=request.is_streaming)
 
-    async def _tokenize(self, given: Input, spec: ModelSpec, request: _Request) -> Sequence[int]:
+    async def _look_up_and_tokenize(
+        self, given: Input, spec: ModelSpec, request: RunningRequest, use: CacheUse
+    ) -> tuple[Finding, Sequence[int]]:
+        """Both at once. A hit needs no token ids, and does not wait for them."""
+        if use.report is not None:
+            return Finding(use.report), await self._tokenize(given, spec, request)
+        tokenizing = asyncio.ensure_future(self._tokenize(given, spec, request))
+        try:
+            finding = await self._look_up(request, use)
+            return finding, () if finding.answer is not None else await tokenizing
+        finally:
+            tokenizing.cancel()
+            await asyncio.wait([tokenizing])
+            _ = tokenizing.cancelled() or tokenizing.exception()  # seen, where a hit has made it irrelevant
+
+    async def _look_up(self, request: RunningRequest, use: CacheUse) -> Finding:
+        """The cache's answer. Calls to the cache belong to the cache span."""
+        request.timeline.looking()
+        outer = current_trace.set(request.trace.cache)
+        try:
+            finding = await self._cache.look_up(use)
+        finally:
+            current_trace.reset(outer)
+        request.timeline.looked_up(is_found=finding.answer is not None)
+        return finding
+
+    def _found(self, request: RunningRequest, spec: ModelSpec, report: CacheReport, answer: StoredAnswer) -> Answer:
+        started = Started(
+            request_id=request.request_id,
+            model=spec.name,
+            model_revision=answer.model_revision,
+            replica="",
+            routing_reason="cache",
+            cache=report,
+            sampling=self._sampling(request, spec, answer.usage.prompt_tokens),
+            trace_id=request.trace.request.trace_id_hex,
+            prompt_tokens=answer.usage.prompt_tokens,
+        )
+        request.hit = started, answer
+        events = events_of(answer, started, is_returning_token_ids=request.asked.is_returning_token_ids)
+        return FoundAnswer(events, answer.usage, request.timeline, is_streaming=request.is_streaming)
+
+    def _keep(self, request: RunningRequest) -> None:
+        """A complete answer goes to the cache, when its client has all of it."""
+        if request.generation is not None and request.cache is not None and request.cache.digest is not None:
+            self._cache.keep(request.cache, answer_of(request.generation), request.trace.request)
+
+    async def _tokenize(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
         """The prompt's ids. Calls to the tokenizer belong to the tokenize span."""
         outer = current_trace.set(request.trace.tokenize)
         try:
@@ -215,19 +224,21 @@ class Pipeline:
         check_prompt_length(len(ids), spec, field="request.input")
         return ids
 
-    def _job(self, request: _Request, spec: ModelSpec, ids: Sequence[int]) -> Job:
-        sampling = resolve_sampling(
+    def _sampling(self, request: RunningRequest, spec: ModelSpec, num_prompt_tokens: int) -> ResolvedSampling:
+        return resolve_sampling(
             request.asked.sampling,
             spec.sampling_defaults,
-            tokens_left=spec.context_length - len(ids),
+            tokens_left=spec.context_length - num_prompt_tokens,
             max_output_tokens=self._limits.max_output_tokens,
             draw_seed=self._identifiers.draw_seed,
         )
+
+    def _job(self, request: RunningRequest, spec: ModelSpec, ids: Sequence[int]) -> Job:
         return Job(
             request_id=request.request_id,
             spec=spec,
             prompt_token_ids=ids,
-            sampling=sampling,
+            sampling=self._sampling(request, spec, len(ids)),
             tenant=request.tenant,
             criticality=request.asked.criticality,
             deadline=request.deadline,
@@ -247,34 +258,3 @@ class Pipeline:
         return AnswerBuffer(
             is_streaming=is_streaming, max_bytes=bound, on_overflow=lambda: interruption.interrupt(error)
         )
-
-    def _observe(self, request: _Request) -> None:
-        """Counts and records a request that has ended."""
-        timeline, generation, operation = request.timeline, request.generation, request.operation
-        self._metrics.observe_request(timeline, operation=operation, model=request.model, error=request.error)
-        attributes: dict[str, AttributeValue] = {}
-        if generation is not None:
-            self._metrics.observe_output(timeline, generation, operation=operation)
-            attributes = attributes_of(generation, timeline, is_streaming=request.is_streaming)
-        record_request(
-            self._tracer,
-            request.trace,
-            timeline,
-            operation=operation,
-            model=request.model,
-            attributes=attributes,
-            error=request.error,
-        )
-
-
-def _cache_report(asked: GenerationRequest) -> CacheReport:
-    if asked.cache.mode is CacheMode.USE:
-        return CacheReport(CacheOutcome.SKIPPED, "no cache is configured")
-    return CacheReport(CacheOutcome.BYPASSED, f"the request says {asked.cache.mode.name.lower()}")
-
-
-def _error_name(error: BaseException) -> str:
-    """`error.type`: the name of the status that the request ends with."""
-    if isinstance(error, PenstockError):
-        return error.code.name
-    return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL"

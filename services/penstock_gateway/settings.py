@@ -16,6 +16,7 @@ class GatewaySettings(ServiceSettings):
         http_bind: host:port for /healthz and /metrics.
         tokenizer_address: of the tokenizer service.
         fleet_address: of the fleet, which knows models and replicas.
+        cache_address: of the cache service; None: every answer is generated.
         max_message_bytes: bound of one gRPC message.
         max_input_bytes: bound of one request's text.
         max_output_tokens: bound of one choice.
@@ -32,6 +33,7 @@ class GatewaySettings(ServiceSettings):
     http_bind: str = Field("127.0.0.1:8080", pattern=_ADDRESS)
     tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
+    cache_address: str | None = Field(None, pattern=_ADDRESS)
     max_message_bytes: int = Field(16 << 20, ge=1 << 16)
     max_input_bytes: int = Field(1 << 20, ge=1)
     max_output_tokens: int = Field(4096, ge=1)

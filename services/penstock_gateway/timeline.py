@@ -13,12 +13,17 @@ class Timeline:
     Attributes:
         clock_ns: the monotonic clock.
         arrived_wall_ns: the arrival by the wall clock, for spans.
+        looking_ns, looked_up_ns: begin and end of the cache lookup, which goes beside tokenizing.
+        is_found: whether it found the answer; then nothing else was done.
     """
 
     clock_ns: Callable[[], int] = field(repr=False)
     arrived_wall_ns: int
     arrived_ns: int
     admitted_ns: int | None = None
+    looking_ns: int | None = None
+    looked_up_ns: int | None = None
+    is_found: bool = False
     tokenized_ns: int | None = None
     dispatched_ns: int | None = None
     first_token_ns: int | None = None
@@ -34,6 +39,15 @@ class Timeline:
     def admitted(self) -> None:
         """It has its place."""
         self.admitted_ns = self.clock_ns()
+
+    def looking(self) -> None:
+        """The cache is being asked."""
+        self.looking_ns = self.clock_ns()
+
+    def looked_up(self, *, is_found: bool) -> None:
+        """The cache has answered, or was given up."""
+        self.looked_up_ns = self.clock_ns()
+        self.is_found = is_found
 
     def tokenized(self) -> None:
         """Its prompt is token ids."""
@@ -61,13 +75,17 @@ class Timeline:
 
     def phases(self) -> list[tuple[str, int, int]]:
         """Name, begin and end of each phase that was begun; the last one ends with the request."""
-        instants = (
+        asked: tuple[tuple[str, int | None, int | None], ...] = (
             ("admit", self.arrived_ns, self.admitted_ns),
+            ("cache", self.looking_ns, self.looked_up_ns),
+        )
+        generated = (
             ("tokenize", self.admitted_ns, self.tokenized_ns),
             ("queue", self.tokenized_ns, self.dispatched_ns),
             ("prefill", self.dispatched_ns, self.first_token_ns),
             ("decode", self.first_token_ns, self.last_token_ns),
         )
+        instants = asked if self.is_found else asked + generated
         end_ns = self.clock_ns() if self.ended_ns is None else self.ended_ns
         return [(name, begin, end_ns if end is None else end) for name, begin, end in instants if begin is not None]
 
@@ -80,6 +98,7 @@ class Timeline:
         lasted = {name: end - begin for name, begin, end in self.phases()}
         return Timings(
             admit_ns=lasted["admit"],
+            cache_ns=lasted.get("cache", 0),
             tokenize_ns=lasted.get("tokenize", 0),
             queue_ns=lasted.get("queue", 0),
             prefill_ns=lasted.get("prefill", 0),

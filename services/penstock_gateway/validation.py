@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from penstock_gateway.capabilities import Limits, refuse_unimplemented
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.requests import ChatInput, GenerationRequest, Input, SamplingRequest, TextInput, TokenInput
+from penstock_gateway.requests import (
+    CachePolicy,
+    ChatInput,
+    GenerationRequest,
+    Input,
+    SamplingRequest,
+    TextInput,
+    TokenInput,
+)
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import InvalidArgumentError
 
@@ -57,6 +65,7 @@ def validate_request(request: GenerationRequest, models: ModelCatalog, limits: L
     refuse_unimplemented(request)
     given = validate_input(request.input, spec, limits, field="request.input")
     _check_sampling(request.sampling, spec, limits)
+    _check_cache(request.cache, limits)
     return spec, given
 
 
@@ -149,6 +158,15 @@ def _check_logit_bias(sampling: SamplingRequest, spec: ModelSpec, limits: Limits
     _check_token_ids(sampling.logit_bias, spec, field=field)
     for token_id, bias in sampling.logit_bias.items():
         _check(f"{field}[{token_id}]", bias, _LOGIT_BIAS_RANGE)
+
+
+def _check_cache(policy: CachePolicy, limits: Limits) -> None:
+    _check("request.cache.ttl", policy.ttl_s, Range(0, limits.max_cache_ttl_s, excludes_minimum=True), unit="s")
+    _check_count("request.cache.tags", len(policy.tags), limits.max_cache_tags)
+    for index, tag in enumerate(policy.tags):
+        _check(f"request.cache.tags[{index}]", _utf8_bytes(tag), Range(1, limits.max_cache_tag_bytes), unit="bytes")
+    if policy.scope is not None:
+        _check("request.cache.scope", _utf8_bytes(policy.scope), Range(1, limits.max_cache_scope_bytes), unit="bytes")
 
 
 def _check_count(field: str, count: int, maximum: int) -> None:

@@ -8,7 +8,15 @@ from fakes.gateway_deployment import CONTEXT_LENGTH, MODEL, SPEC
 
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.requests import ChatInput, ChatMessage, GenerationRequest, SamplingRequest, TextInput, TokenInput
+from penstock_gateway.requests import (
+    CachePolicy,
+    ChatInput,
+    ChatMessage,
+    GenerationRequest,
+    SamplingRequest,
+    TextInput,
+    TokenInput,
+)
 from penstock_gateway.validation import check_prompt_length, estimate_prompt_tokens, validate_request
 from penstock_shared.directory import Directory
 from penstock_shared.errors import InvalidArgumentError, NotFoundError
@@ -160,3 +168,21 @@ def test_prompt_tokens_are_estimated_from_bytes() -> None:
     assert estimate_prompt_tokens(TokenInput((1, 2, 3))) == 3
     assert estimate_prompt_tokens(TextInput("x" * 400)) == 101
     assert estimate_prompt_tokens(ChatInput((ChatMessage("user", "x" * 200), ChatMessage("user", "x" * 200)))) == 101
+
+
+BAD_POLICIES = [
+    (CachePolicy(ttl_s=0.0), "request.cache.ttl: got '0.0 s'; allowed: in (0, 7.776e+06] s"),
+    (CachePolicy(ttl_s=8e6), "request.cache.ttl: got '8000000.0 s'"),
+    (CachePolicy(tags=("t",) * 17), "request.cache.tags: got '17 entries'; allowed: at most 16 entries"),
+    (CachePolicy(tags=("t", "")), "request.cache.tags[1]: got '0 bytes'; allowed: in [1, 128] bytes"),
+    (CachePolicy(tags=("é" * 65,)), "request.cache.tags[0]: got '130 bytes'"),
+    (CachePolicy(scope=""), "request.cache.scope: got '0 bytes'; allowed: in [1, 256] bytes"),
+]
+
+
+@pytest.mark.parametrize(("policy", "line"), BAD_POLICIES)
+def test_a_bad_cache_policy_is_told(models: ModelCatalog, policy: CachePolicy, line: str) -> None:
+    """The cache would refuse it later, when nobody listens any more."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        validate_request(replace(GOOD, cache=policy), models, LIMITS)
+    assert caught.value.message.startswith(line)

@@ -1,0 +1,65 @@
+"""A running request as its reader sees it."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from penstock_gateway.answer_buffer import AnswerBuffer
+from penstock_gateway.events import Delta, Event, Final, Usage
+from penstock_gateway.generation import Generation
+from penstock_gateway.timeline import Timeline
+
+
+class Answer(Protocol):
+    """Events, then the last one."""
+
+    async def next_events(self) -> Sequence[Event]:
+        """The next events; empty when all choices have finished.
+
+        Raises:
+            PenstockError: the request failed.
+        """
+
+    def final(self) -> Final:
+        """The last event, when there are no others."""
+
+
+class GeneratedAnswer:
+    """An answer that a replica gives."""
+
+    def __init__(self, generation: Generation, buffer: AnswerBuffer, timeline: Timeline, *, is_streaming: bool) -> None:
+        self._generation = generation
+        self._buffer = buffer
+        self._timeline = timeline
+        self._is_streaming = is_streaming
+
+    async def next_events(self) -> Sequence[Event]:
+        """The next events, as they come."""
+        events = await self._buffer.next_events()
+        if self._is_streaming and any(isinstance(event, Delta) for event in events):
+            self._timeline.sent()
+        return events
+
+    def final(self) -> Final:
+        """Usage and timings."""
+        return self._generation.final()
+
+
+class FoundAnswer:
+    """An answer that is there already."""
+
+    def __init__(self, events: Sequence[Event], usage: Usage, timeline: Timeline, *, is_streaming: bool) -> None:
+        self._events = events
+        self._usage = usage
+        self._timeline = timeline
+        self._is_streaming = is_streaming
+
+    async def next_events(self) -> Sequence[Event]:
+        """All of it at once, then nothing."""
+        events, self._events = self._events, ()
+        if self._is_streaming and events:
+            self._timeline.sent()
+        return events
+
+    def final(self) -> Final:
+        """What it cost when it was made, and the time that it took now."""
+        return Final(self._usage, self._timeline.timings(), num_resumed=0, is_exact_continuation=True)

@@ -1,0 +1,37 @@
+"""What is counted and recorded of a request when it has ended."""
+
+import asyncio
+
+from penstock_gateway.metrics import GatewayMetrics
+from penstock_gateway.request_spans import attributes_of, attributes_of_hit, record_request
+from penstock_gateway.running_request import RunningRequest
+from penstock_shared.errors import PenstockError
+from penstock_shared.tracing import AttributeValue, Tracer
+
+
+def observe(request: RunningRequest, tracer: Tracer, metrics: GatewayMetrics) -> None:
+    """Counts and records a request that has ended."""
+    timeline, generation, operation = request.timeline, request.generation, request.operation
+    metrics.observe_request(timeline, operation=operation, model=request.model, error=request.error)
+    attributes: dict[str, AttributeValue] = {}
+    if generation is not None:
+        metrics.observe_output(timeline, generation, operation=operation)
+        attributes = attributes_of(generation, timeline, is_streaming=request.is_streaming)
+    elif request.hit is not None:
+        attributes = attributes_of_hit(*request.hit, timeline, tenant=request.tenant, is_streaming=request.is_streaming)
+    record_request(
+        tracer,
+        request.trace,
+        timeline,
+        operation=operation,
+        model=request.model,
+        attributes=attributes,
+        error=request.error,
+    )
+
+
+def error_name(error: BaseException) -> str:
+    """`error.type`: the name of the status that the request ends with."""
+    if isinstance(error, PenstockError):
+        return error.code.name
+    return "CANCELLED" if isinstance(error, asyncio.CancelledError) else "INTERNAL"

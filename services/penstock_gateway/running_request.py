@@ -1,0 +1,52 @@
+"""A request on its way through the pipeline."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock_gateway.answer_cache import CacheUse
+from penstock_gateway.events import Started
+from penstock_gateway.generation import Generation
+from penstock_gateway.request_spans import RequestTrace
+from penstock_gateway.requests import GenerationRequest
+from penstock_gateway.stored_answer import StoredAnswer
+from penstock_gateway.timeline import Timeline
+from penstock_shared.deadlines import Deadline
+
+# The label of requests that named no model we know: a caller's text must not make labels.
+_UNKNOWN_MODEL = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Identifiers:
+    """Where the names and numbers of new requests come from."""
+
+    new_request_id: Callable[[], str]
+    new_sequence_id: Callable[[], int]
+    draw_seed: Callable[[], int]
+
+
+@dataclass(slots=True)
+class RunningRequest:
+    """What is known of a request between its arrival and its end; both are told with it.
+
+    Attributes:
+        model: the name of the model that is meant, once that is known.
+        cache: what the cache may do, once that is known.
+        hit: what was told, where the answer was there already.
+        generation: where it was not.
+        error: the name of the status that it failed with.
+    """
+
+    asked: GenerationRequest
+    tenant: str
+    deadline: Deadline
+    is_streaming: bool
+    request_id: str
+    operation: str
+    timeline: Timeline
+    trace: RequestTrace
+    model: str = _UNKNOWN_MODEL
+    cache: CacheUse | None = None
+    hit: tuple[Started, StoredAnswer] | None = None
+    generation: Generation | None = None
+    error: str | None = None
