@@ -47,6 +47,7 @@ def penstock() -> None:
     A stack with the embedded model, asked, and stopped again:
       penstock up --detach
       penstock generate "What is the capital of France?"
+      penstock chat
       penstock down
 
     \b
@@ -174,6 +175,35 @@ def generate(
         timeout_s=timeout,
     )
     run_generate(command, address=address, state_dir=StateDir.at(state_dir), as_json=as_json)
+
+
+@app.command()
+def chat(
+    model: Annotated[str | None, typer.Option(help="A served model.  [default: the only one]")] = None,
+    system: Annotated[str, typer.Option(help="Tell the model who it is.", show_default=False)] = "",
+    temperature: Annotated[float | None, typer.Option(help="0 is greedy.  [default: the model's own]")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    address: AddressOption = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait for an answer, in seconds.")] = 300.0,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Talk with a model; answers stream, and the conversation is kept.
+
+    Ctrl-C stops an answer, Ctrl-D leaves; /help lists the commands. Through a pipe, each line is a question.
+
+    \b
+    penstock chat
+    penstock chat --system "You answer in one word." --temperature 0
+    echo "What is 2 plus 3?" | penstock chat
+    """
+    from penstock.cli.chat import ChatCommand, run_chat
+    from penstock.local.paths import StateDir
+
+    command = ChatCommand(
+        model=model, system=system, temperature=temperature, max_tokens=max_tokens, seed=seed, timeout_s=timeout
+    )
+    raise typer.Exit(run_chat(command, address=address, state_dir=StateDir.at(state_dir)))
 
 
 @app.command()
