@@ -69,7 +69,7 @@ def _rates(measured: Measured, slo: Slo) -> Table:
     table.add_row(
         "generator",
         f"{generator.cpu_share:.0%} of a core, event loop p99 {generator.loop_lag_p99_s * 1e3:.1f} ms late, "
-        f"{generator.num_late} requests sent late",
+        f"{generator.num_late} of {figures.num_requests} requests sent late",
     )
     return table
 
