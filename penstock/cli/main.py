@@ -76,6 +76,7 @@ def up(
     dtype: Annotated[Dtype, typer.Option(help="What they compute with.")] = Dtype.AUTO,
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
+    cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
     tokenizer_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50053,
     fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50054,
     state_dir: StateDirOption = None,
@@ -86,14 +87,14 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Return when it can serve; it goes on.")] = False,
     timeout: Annotated[float, typer.Option(min=1, help="Give up when it cannot serve by then, in seconds.")] = 120.0,
 ) -> None:
-    """Start a stack on this machine: tokenizer, Ray workers, gateway.
+    """Start a stack on this machine: cache, tokenizer, Ray workers, gateway.
 
     Without --detach it stays in the foreground; Ctrl-C drains and stops it.
 
     \b
     penstock up
     penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1 --detach
-    penstock up --gateway-port 0 --http-port 0 --tokenizer-port 0 --fleet-port 0 --state-dir /tmp/second
+    penstock up --gateway-port 0 --http-port 0 --cache-port 0 --tokenizer-port 0 --fleet-port 0 --state-dir /tmp/second
     """
     from penstock.cli.up import run_up
     from penstock.local.paths import StateDir
@@ -108,7 +109,7 @@ def up(
         num_replicas=replicas,
         device=device.value,
         dtype=dtype.value,
-        ports=Ports(gateway_port, http_port, tokenizer_port, fleet_port),
+        ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port),
         otlp_endpoint=otlp_endpoint,
         start_timeout_s=timeout,
     )
@@ -208,7 +209,7 @@ def chat(
 
 @app.command()
 def logs(
-    service: Annotated[str | None, typer.Argument(help="gateway, tokenizer, worker or supervisor.")] = None,
+    service: Annotated[str | None, typer.Argument(help="gateway, cache, tokenizer, worker or supervisor.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many of the last lines.")] = 50,
     state_dir: StateDirOption = None,

@@ -14,6 +14,7 @@ from penstock.local.state import StackState, Stage
 _MARKS = {"ready": ("✓", "green"), "failed": ("✗", "red"), "stopped": ("✗", "red"), "unhealthy": ("!", "yellow")}
 _WAITING = ("·", "cyan")
 _DOING = {
+    "cache": "opens its database",
     "tokenizer": "loads the tokenizer",
     "worker": "starts Ray and the fleet",
     "gateway": "waits for the tokenizer and a replica",

@@ -47,6 +47,7 @@ def describe(state: StackState, state_dir: StateDir) -> dict[str, Any]:
         "addresses": {
             "gateway": state.addresses.gateway,
             "http": state.addresses.http,
+            "cache": state.addresses.cache,
             "tokenizer": state.addresses.tokenizer,
             "fleet": state.addresses.fleet,
         },

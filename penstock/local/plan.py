@@ -35,22 +35,28 @@ class Addresses:
 
     gateway: str
     http: str
+    cache: str
     tokenizer: str
     fleet: str
 
     @classmethod
     def on_loopback(cls, ports: Ports) -> "Addresses":
         """Those of a local stack."""
-        gateway, http, tokenizer, fleet = (
-            f"{HOST}:{port}" for port in (ports.gateway, ports.http, ports.tokenizer, ports.fleet)
+        return cls(
+            gateway=f"{HOST}:{ports.gateway}",
+            http=f"{HOST}:{ports.http}",
+            cache=f"{HOST}:{ports.cache}",
+            tokenizer=f"{HOST}:{ports.tokenizer}",
+            fleet=f"{HOST}:{ports.fleet}",
         )
-        return cls(gateway, http, tokenizer, fleet)
 
 
 def plan(settings: StackSettings, addresses: Addresses) -> tuple[ProcessSpec, ...]:
-    """The processes of a stack. They bear any order of starting."""
+    """The processes of a stack. They bear any order of starting; the gateway stops first, for it uses all others."""
     common = _common(settings)
+    cache = {"PENSTOCK_CACHE_BIND": addresses.cache}
     return (
+        _service("cache", addresses.cache, common | cache, stop_rank=1),
         _service("tokenizer", addresses.tokenizer, common | _tokenizer(settings, addresses), stop_rank=1),
         _service("worker", addresses.fleet, common | _worker(settings, addresses), stop_rank=1),
         _service("gateway", addresses.gateway, common | _gateway(addresses), stop_rank=0),
@@ -97,6 +103,7 @@ def _gateway(addresses: Addresses) -> dict[str, str]:
     return {
         "PENSTOCK_GATEWAY_BIND": addresses.gateway,
         "PENSTOCK_GATEWAY_HTTP_BIND": addresses.http,
+        "PENSTOCK_GATEWAY_CACHE_ADDRESS": addresses.cache,
         "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": addresses.tokenizer,
         "PENSTOCK_GATEWAY_FLEET_ADDRESS": addresses.fleet,
     }

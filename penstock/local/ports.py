@@ -19,6 +19,7 @@ class Ports:
 
     gateway: int = 50051
     http: int = 8080
+    cache: int = 50052
     tokenizer: int = 50053
     fleet: int = 50054
 

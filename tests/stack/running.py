@@ -17,7 +17,7 @@ from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.credentials import FleetCredential
 
 _START_TIMEOUT_S = 120
-_FREE_PORTS = [f"--{name}-port=0" for name in ("gateway", "http", "tokenizer", "fleet")]
+_FREE_PORTS = [f"--{name}-port=0" for name in ("gateway", "http", "cache", "tokenizer", "fleet")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from stack.running import RunningStack
 
 def test_generate_answers_with_all_that_a_user_asks_about(stack: RunningStack) -> None:
     """The command line is what people see first; its JSON is what their scripts read."""
-    run = stack.cli("generate", "What is the capital of France?", "--json")
+    run = stack.cli("generate", "What is the capital of France?", "--json", "--no-cache")
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     assert "Paris" in answer["text"]
@@ -17,7 +17,7 @@ def test_generate_answers_with_all_that_a_user_asks_about(stack: RunningStack) -
     assert answer["timings"]["total_s"] >= answer["timings"]["time_to_first_token_s"] > 0
     assert answer["replica"] in {replica.replica_id for replica in stack.replicas()}
     assert answer["routing_reason"]
-    assert answer["cache"]["outcome"] == "skipped"
+    assert answer["cache"]["outcome"] == "bypassed"
     assert len(answer["trace_id"]) == 32
     assert len(answer["model_revision"]) > 0
 
@@ -35,7 +35,7 @@ def test_status_tells_what_runs_where(stack: RunningStack) -> None:
     assert run.returncode == 0
     status = json.loads(run.stdout)
     assert len(status["replicas"]) == 2
-    assert set(status["addresses"]) >= {"gateway", "http", "tokenizer", "fleet"}
+    assert set(status["addresses"]) >= {"gateway", "http", "cache", "tokenizer", "fleet"}
 
 
 def test_many_choices_and_a_stop_string(stack: RunningStack) -> None:

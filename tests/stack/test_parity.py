@@ -22,7 +22,10 @@ _QUESTIONS = Path(__file__).parents[2] / "models/pocket/training/handwritten.jso
 
 async def _ask_all_at_once(address: str, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
     async with AsyncClient(address) as client:
-        calls = [client.generate(token_ids=prompt, max_tokens=max_tokens, temperature=0) for prompt in prompts]
+        calls = [
+            client.generate(token_ids=prompt, max_tokens=max_tokens, temperature=0, cache="bypass")
+            for prompt in prompts
+        ]
         return await asyncio.gather(*calls)
 
 

@@ -15,7 +15,7 @@ def test_a_killed_replica_comes_back_while_the_other_serves(stack: RunningStack)
     victim, survivor = stack.replicas()
     os.kill(victim.pid, signal.SIGKILL)
     with stack.client() as client:
-        answers = [client.generate(messages=_QUESTION) for _ in range(10)]
+        answers = [client.generate(messages=_QUESTION, cache="bypass") for _ in range(10)]
     assert all("Paris" in answer.text for answer in answers)
     assert survivor.replica_id in {answer.replica for answer in answers}
 
@@ -25,14 +25,14 @@ def test_a_killed_replica_comes_back_while_the_other_serves(stack: RunningStack)
 
     stack.wait_for_replicas(is_back)
     with stack.client() as client:
-        replicas = {client.generate(messages=_QUESTION).replica for _ in range(200)}
+        replicas = {client.generate(messages=_QUESTION, cache="bypass").replica for _ in range(200)}
     assert replicas == {victim.replica_id, survivor.replica_id}
 
 
 def test_a_stream_outlives_its_replica(stack: RunningStack) -> None:
     """No token is lost and none comes twice: the text equals an undisturbed one."""
     stack.wait_for_replicas(lambda replicas: all(r.state == fleet_pb2.REPLICA_STATE_READY for r in replicas))
-    options = {"max_tokens": 400, "ignore_eos": True, "temperature": 0.8, "seed": 7}
+    options = {"max_tokens": 400, "ignore_eos": True, "temperature": 0.8, "seed": 7, "cache": "bypass"}
     with stack.client() as client:
         undisturbed = client.generate("Once", **options)
         with client.stream("Once", **options) as stream:

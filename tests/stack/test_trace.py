@@ -11,10 +11,14 @@ from penstock import Client
 
 _GENERATE = "penstock.inference.v1.InferenceService/Generate"
 _RENDER = "penstock.tokenizer.v1.TokenizerService/RenderChat"
+_LOOKUP = "penstock.cache.v1.CacheService/Lookup"
 _EXPECTED = {
     ("client", _GENERATE),
     ("penstock-gateway", _GENERATE),
     ("penstock-gateway", "chat pocket"),
+    ("penstock-gateway", "cache"),
+    ("penstock-gateway", _LOOKUP),
+    ("penstock-cache", _LOOKUP),
     ("penstock-gateway", "queue"),
     ("penstock-gateway", "prefill"),
     ("penstock-gateway", "decode"),
@@ -24,7 +28,7 @@ _EXPECTED = {
 }
 
 
-def test_client_gateway_tokenizer_and_worker_share_one_tree(stack: RunningStack, spans: SpanCollector) -> None:
+def test_client_gateway_cache_tokenizer_and_worker_share_one_tree(stack: RunningStack, spans: SpanCollector) -> None:
     """A slow answer is explained by one picture, or not at all."""
     provider = TracerProvider(resource=Resource.create({"service.name": "client"}))
     provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(endpoint=spans.endpoint, insecure=True)))
@@ -46,6 +50,8 @@ def test_client_gateway_tokenizer_and_worker_share_one_tree(stack: RunningStack,
     assert parent_of("penstock-gateway", _GENERATE) == ("client", _GENERATE)
     assert parent_of("penstock-gateway", "chat pocket") == ("penstock-gateway", _GENERATE)
     assert parent_of("penstock-tokenizer", _RENDER) == ("penstock-gateway", _RENDER)
+    assert parent_of("penstock-cache", _LOOKUP) == ("penstock-gateway", _LOOKUP)
+    assert parent_of("penstock-gateway", _LOOKUP) == ("penstock-gateway", "cache")
     assert _is_under(found, ("penstock-gateway", _RENDER), "chat pocket")
     assert _is_under(found, ("penstock-worker", "engine.generate"), "chat pocket")
     assert all(span.start_ns <= span.end_ns for span in found.values())

@@ -17,7 +17,18 @@ from penstock.local.paths import StateDir
 from penstock.local.process_id import ProcessId
 
 PENSTOCK = [sys.executable, "-m", "penstock"]
-ANY_PORTS = ["--gateway-port", "0", "--http-port", "0", "--tokenizer-port", "0", "--fleet-port", "0"]
+ANY_PORTS = [
+    "--gateway-port",
+    "0",
+    "--http-port",
+    "0",
+    "--cache-port",
+    "0",
+    "--tokenizer-port",
+    "0",
+    "--fleet-port",
+    "0",
+]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -63,6 +74,7 @@ def test_a_stack_from_up_to_down(penstock: Run, model: Path, state_dir: Path) ->
     assert (status.returncode, report["phase"], report["is_serving"]) == (0, "ready", True)
     assert report["model"] == {"name": "tiny-llama", "dir": str(model)}
     assert {service["name"]: service["health"] for service in report["services"]} == {
+        "cache": "serving",
         "tokenizer": "serving",
         "worker": "serving",
         "gateway": "serving",
@@ -136,10 +148,10 @@ def test_logs_are_shown_by_service(penstock: Run, model: Path) -> None:
     penstock("up", "--detach", "--model", str(model), *ANY_PORTS, worker={"say": "first\nlast"})
     assert penstock("logs", "worker", "-n", "1").stdout == "last\n"
     assert "worker     last\n" in penstock("logs").stdout
-    unknown = penstock("logs", "cache")
+    unknown = penstock("logs", "nothing")
     assert (unknown.returncode, unknown.stderr) == (
         1,
-        "error: no log of 'cache'; there are: gateway, supervisor, tokenizer, worker\n",
+        "error: no log of 'nothing'; there are: cache, gateway, supervisor, tokenizer, worker\n",
     )
 
 

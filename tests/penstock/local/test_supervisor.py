@@ -27,6 +27,7 @@ def test_ready_when_every_service_and_replica_is(tmp_path: Path) -> None:
     with LocalStack(tmp_path) as stack:
         state = stack.until_ready()
         assert [(service.name, service.stage) for service in state.services] == [
+            ("cache", Stage.READY),
             ("tokenizer", Stage.READY),
             ("worker", Stage.READY),
             ("gateway", Stage.READY),
@@ -43,7 +44,7 @@ def test_record_on_disk_is_what_was_told(tmp_path: Path) -> None:
         state = stack.until_ready()
         assert load_state(StateDir(tmp_path).stack_file) == state
         assert state.supervisor.pid == stack.process.pid
-        assert len(set(astuple(state.addresses))) == 4
+        assert len(set(astuple(state.addresses))) == 5
 
 
 def test_credential_is_its_owners_alone(tmp_path: Path) -> None:
@@ -54,17 +55,16 @@ def test_credential_is_its_owners_alone(tmp_path: Path) -> None:
 
 
 def test_drain_stops_the_gateway_before_what_it_needs(tmp_path: Path) -> None:
-    """Streams that still run need tokenizer and workers until the gateway is done with them."""
+    """Streams that still run need cache, tokenizer and workers until the gateway is done with them."""
     with LocalStack(tmp_path) as stack:
         state = stack.until_ready()
         assert stack.stop() == 0
         assert stack.states[-1].phase is Phase.DRAINING
         events = stack.events()
-        assert events.index("gateway stopped") < min(
-            events.index("tokenizer stopping"), events.index("worker stopping")
-        )
+        needed = ("cache", "tokenizer", "worker")
+        assert events.index("gateway stopped") < min(events.index(f"{name} stopping") for name in needed)
         # Each came to its end by itself: nobody, the supervisor's own watches included, kept it from draining.
-        assert {"gateway stopped", "tokenizer stopped", "worker stopped"} <= set(events)
+        assert {f"{name} stopped" for name in ("gateway", *needed)} <= set(events)
         assert not any(process.is_alive for process in processes(state))
         assert not StateDir(tmp_path).stack_file.exists()
 
@@ -87,7 +87,7 @@ def test_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     with LocalStack(tmp_path, behaviours={"worker": {"leaves_daemon": True}}) as stack:
         left = [*processes(stack.until_ready()), daemon_of(stack)]
         stack.process.kill()
-        assert [process.wait(GONE_WITHIN_S) for process in left] == [True, True, True, True]
+        assert [process.wait(GONE_WITHIN_S) for process in left] == [True] * 5
 
 
 def test_start_after_a_killed_supervisor_succeeds(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_second_stack_on_one_state_directory_is_refused(tmp_path: Path) -> None:
 
 def test_taken_port_is_named_with_its_flag(tmp_path: Path, listening_port: int) -> None:
     """The way out stands in the message."""
-    with LocalStack(tmp_path, ports=Ports(0, listening_port, 0, 0)) as stack:
+    with LocalStack(tmp_path, ports=Ports(0, listening_port, 0, 0, 0)) as stack:
         assert stack.problem() == (f"port {listening_port} is taken; choose another with --http-port (0: any free one)")
 
 

@@ -1,0 +1,1 @@
+"""Stands in for the real package in tests of the local stack."""
