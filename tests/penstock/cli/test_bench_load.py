@@ -114,6 +114,14 @@ def test_errors_are_counted_by_code_and_the_run_goes_on(load: Load, server: Scri
     assert "RESOURCE_EXHAUSTED: the queue is full" in ran.err
 
 
+def test_request_that_takes_too_long_is_an_error(load: Load, server: ScriptedInference) -> None:
+    """Its tokens were received; it was not answered."""
+    server.script = [started(), delta("a", 5), Hold()]
+    figures = report(load("--requests", "1", "--timeout", "500ms", "--json", "-"))["figures"]
+    assert figures["errors"] == {"DEADLINE_EXCEEDED": 1}
+    assert (figures["num_ok"], figures["num_output_tokens"], figures["end_to_end_s"]) == (0, 1, None)
+
+
 def test_answers_beyond_the_slo_are_not_good(load: Load) -> None:
     """An answer takes 60 ms at least: none within 50 ms, all within a minute."""
     assert report(load("-n", "3", "--slo-e2e", "50ms", "--json", "-"))["figures"]["good_share"] == 0.0
@@ -187,6 +195,16 @@ def test_table_and_files(load: Load, tmp_path: Path) -> None:
     assert fields["environment"]["model"]["name"] == "pocket"
     assert set(fields["generator"]) >= {"cpu_share", "loop_lag_p99_s", "num_late"}
     assert plot_file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_without_matplotlib_says_what_is_missing(
+    load: Load, server: ScriptedInference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no part of the installation, and is missed before the load rather than after it."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    ran = load("--plot", "run.png")
+    assert (ran.code, ran.err) == (1, "error: --plot needs matplotlib; install it with `pip install matplotlib`\n")
+    assert server.calls("Generate") == []
 
 
 @pytest.mark.parametrize("address", ["example.com:50051", "10.0.0.7:50051"])
