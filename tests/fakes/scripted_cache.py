@@ -19,6 +19,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
     Attributes:
         address: host:port, once started.
         lookups, puts: the requests that came.
+        budgets_s: the time that each lookup was given.
         failure: raised by every call, while it is set.
         gate: lookups wait for it.
         put_gate: puts wait for it.
@@ -27,6 +28,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
     def __init__(self) -> None:
         self.address = ""
         self.lookups: list[cache_pb2.LookupRequest] = []
+        self.budgets_s: list[float] = []
         self.puts: list[cache_pb2.PutRequest] = []
         self.failure: PenstockError | None = None
         self.gate, self.put_gate = asyncio.Event(), asyncio.Event()
@@ -50,10 +52,11 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
             await self._changed.wait_for(lambda: len(self.puts) >= count)
 
     async def Lookup(  # noqa: N802 - gRPC's naming
-        self, request: cache_pb2.LookupRequest, _context: Context
+        self, request: cache_pb2.LookupRequest, context: Context
     ) -> cache_pb2.LookupResponse:
         """A hit, where the key was put."""
         self.lookups.append(request)
+        self.budgets_s.append(context.time_remaining())
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure

@@ -73,8 +73,13 @@ def test_what_waits_together_is_committed_together(
 
 def test_a_write_that_fails_takes_back_itself_alone(writer: Writer, tmp_path: Path) -> None:
     """Strangers share a batch."""
+
+    def insert_two(connection: sqlite3.Connection) -> None:
+        for number in (7, 1):
+            connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+
     gate = Gate(writer)
-    first, again, second = writer.submit(insert(1)), writer.submit(insert(1)), writer.submit(insert(2))
+    first, again, second = writer.submit(insert(1)), writer.submit(insert_two), writer.submit(insert(2))
     gate.open()
     assert (first.result(10), second.result(10)) == (1, 1)
     with pytest.raises(sqlite3.IntegrityError):

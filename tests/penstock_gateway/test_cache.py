@@ -185,9 +185,9 @@ async def test_an_answer_of_mixed_arithmetic_is_not_kept(start: StartDeployment,
     await first.stop()
     events = await collect(call)
     assert not events[-1].final.is_exact_continuation
-    await deployment.complete("whole", sampling=GREEDY)
+    await deployment.complete("whole", sampling=GREEDY, cache=policy(tags=["whole"]))
     await cache.until_kept(1)
-    assert len(cache.puts) == 1
+    assert [list(put.tags) for put in cache.puts] == [["whole"]]
 
 
 async def test_a_cut_answer_is_kept_as_what_it_is(deployment: Deployment, cache: ScriptedCache) -> None:
@@ -208,6 +208,7 @@ async def test_a_slow_cache_is_left_behind_and_then_left_out(deployment: Deploym
         assert await outcome(deployment) == (SKIPPED, "the cache did not answer within 50 ms")
     assert await outcome(deployment) == (SKIPPED, "the cache kept failing and is left out for a while")
     assert len(cache.lookups) == 5
+    assert all(0 <= budget_s <= 0.06 for budget_s in cache.budgets_s)
     cache.gate.set()
     await cache.until_kept(6)
     await until_outcome(deployment, HIT)
