@@ -59,13 +59,11 @@ async def measure_load(
     Raises:
         ValueError: the prefix does not fit into the model's context.
     """
-    token_ids = plain_token_ids(model.vocab_size, model.eos_token_ids)
-    workload = Workload(settings.shape, token_ids=token_ids, context_length=model.context_length, seed=settings.seed)
     budget = Budget(num_requests=settings.num_requests, duration_s=settings.duration_s)
     generator = LoadGenerator(
         client,
         model=model.name,
-        workload=workload,
+        workload=_workload(model, settings),
         budget=budget,
         timeout_s=settings.timeout_s,
         uses_cache=settings.uses_cache,
@@ -81,6 +79,11 @@ async def measure_load(
     if not run.cancelled():
         run.result()
     return _measured(generator, watch, settings, elapsed_s, is_interrupted=run.cancelled())
+
+
+def _workload(model: Model, settings: LoadSettings) -> Workload:
+    token_ids = plain_token_ids(model.vocab_size, model.eos_token_ids)
+    return Workload(settings.shape, token_ids=token_ids, context_length=model.context_length, seed=settings.seed)
 
 
 async def _run(generator: LoadGenerator, settings: LoadSettings) -> None:
