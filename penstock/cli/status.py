@@ -124,9 +124,9 @@ def _draw(report: dict[str, Any]) -> None:
     if report["replicas"] is None:
         console.print("\nthe fleet cannot be asked for its replicas")
         return
-    replicas = _table("replica", "model", "state", "address", "pid", "incarnation", "restarts", "detail")
-    for replica in report["replicas"]:
-        replicas.add_row(*(_cell(value) for value in replica.values()))
+    replicas = _table("replica", "model", "state", "address", "pid", "restarts", "detail")
+    for replica in report["replicas"]:  # the incarnation is for programs: it stands in the JSON
+        replicas.add_row(*(_cell(value) for name, value in replica.items() if name != "incarnation"))
     console.print("", replicas)
 
 

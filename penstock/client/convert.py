@@ -56,7 +56,7 @@ def events_from_proto(response: inference_pb2.CompleteResponse) -> Iterator[Even
 
 def seconds(duration: Duration) -> float:
     """A protobuf duration in seconds."""
-    return duration.seconds + duration.nanos * 1e-9
+    return duration.ToNanoseconds() / 1e9
 
 
 def _member(members: tuple[E, ...], number: int) -> E:
