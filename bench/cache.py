@@ -36,7 +36,7 @@ def key(name: object) -> cache_pb2.CacheKey:
 
 
 @asynccontextmanager
-async def running_cache(state_dir: str) -> AsyncIterator[cache_pb2_grpc.CacheServiceStub]:
+async def running_cache(state_dir: str) -> AsyncIterator["cache_pb2_grpc.CacheServiceAsyncStub"]:
     """The service in a process of its own."""
     told = {"PENSTOCK_CACHE_BIND": "127.0.0.1:0", "PENSTOCK_LOG_JSON": "1", "PENSTOCK_STATE_DIR": state_dir}
     command = (sys.executable, "-m", "penstock_cache")
@@ -51,7 +51,7 @@ async def running_cache(state_dir: str) -> AsyncIterator[cache_pb2_grpc.CacheSer
         await process.wait()
 
 
-async def fill(stub: cache_pb2_grpc.CacheServiceStub) -> float:
+async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub") -> float:
     """Stores all answers, some at once; returns answers per second."""
     begin_s = time.perf_counter()
     for first in range(0, _NUM_ENTRIES, _CONCURRENCY):
@@ -60,7 +60,7 @@ async def fill(stub: cache_pb2_grpc.CacheServiceStub) -> float:
     return _NUM_ENTRIES / (time.perf_counter() - begin_s)
 
 
-async def latencies_ms(stub: cache_pb2_grpc.CacheServiceStub, make_key: MakeKey) -> list[float]:
+async def latencies_ms(stub: "cache_pb2_grpc.CacheServiceAsyncStub", make_key: MakeKey) -> list[float]:
     """Durations of lookups one after the other, sorted."""
     found = []
     for _ in range(_NUM_LOOKUPS):
@@ -70,7 +70,7 @@ async def latencies_ms(stub: cache_pb2_grpc.CacheServiceStub, make_key: MakeKey)
     return sorted(found)
 
 
-async def lookups_per_s(stub: cache_pb2_grpc.CacheServiceStub, make_key: MakeKey) -> float:
+async def lookups_per_s(stub: "cache_pb2_grpc.CacheServiceAsyncStub", make_key: MakeKey) -> float:
     """How many are answered when some are always under way."""
     begin_s = time.perf_counter()
 
