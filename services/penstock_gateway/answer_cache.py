@@ -15,8 +15,6 @@ from penstock_shared.logs import get_logger
 from penstock_shared.tracing import TraceContext, current_trace
 
 _MAX_PUTS = 64
-# How long a gateway that ends waits for answers that are on their way to the cache.
-_CLOSE_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +78,9 @@ class AnswerCache:
         task.add_done_callback(self._puts.discard)
 
     async def close(self) -> None:
-        """Gives what is on its way a moment."""
+        """Waits for what is on its way; each has its timeout."""
         if self._puts:
-            _, late = await asyncio.wait(self._puts, timeout=_CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
+            await asyncio.wait(self._puts)
 
     def _why_not(self, asked: GenerationRequest, spec: ModelSpec) -> CacheReport | None:
         """Why nothing may be kept."""
