@@ -34,11 +34,11 @@ def end_descendants() -> None:
 
 def _children() -> list[int]:
     """This process's children. One that ends meanwhile stays a zombie, so that its pid is nobody else's."""
-    own = str(os.getpid())
+    own = str(os.getpid()).encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()  # a name may hold any bytes
         except OSError:
             continue
         if fields[_PARENT] == own:

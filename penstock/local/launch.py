@@ -11,19 +11,19 @@ and the kernel hangs up on it when the supervisor dies, so that not even a SIGKI
 import os
 import signal
 import sys
-from types import FrameType
 
 from penstock.local.descendants import become_subreaper, end_descendants, on_parents_death
 
 KILL = signal.SIGHUP
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
-_HANDLED = (*_PASSED_ON, KILL)
+# Blocked and waited for, never handled: the kernel hangs up once for every thread of a dying supervisor, also while the
+# command is being reaped, and a handler would then signal a process that is gone, or be interrupted by itself.
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, KILL, signal.SIGCHLD)
 _SIGNAL_BASE = 128  # a shell's way to say in an exit code which signal it was
 
 
 def launch(supervisor_pid: int, pid_fd: int, command: list[str]) -> int:
     """Runs `command` to its end and gives its exit code; 128 + n where signal n killed it."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     become_subreaper()
     on_parents_death(KILL)
     if os.getppid() != supervisor_pid:
@@ -34,40 +34,33 @@ def launch(supervisor_pid: int, pid_fd: int, command: list[str]) -> int:
         _become(command)
     os.write(pid_fd, str(child).encode())
     os.close(pid_fd)
-    _handle_signals(child)
-    code = _reap_until(child)
+    code = _accompany(child)
     end_descendants()
     return code if code >= 0 else _SIGNAL_BASE - code
 
 
 def _become(command: list[str]) -> None:
     on_parents_death(signal.SIGKILL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     os.execvp(command[0], command)  # noqa: S606 - the supervisor's own plan
 
 
-def _handle_signals(child: int) -> None:
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        os.kill(child, signal.SIGKILL if number == KILL else number)
-
-    for number in _HANDLED:
-        signal.signal(number, pass_on)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED)
-
-
-def _reap_until(child: int) -> int:
-    """Reaps whatever ends until `child` does."""
+def _accompany(child: int) -> int:
+    """Passes signals on to `child` until it ends."""
     while True:
-        pid, status = os.waitpid(-1, 0)
-        if pid == child:
-            _ignore_signals()
-            return os.waitstatus_to_exitcode(status)
+        number = signal.sigwait(_SIGNALS)
+        if number != signal.SIGCHLD:
+            os.kill(child, signal.SIGKILL if number == KILL else number)
+        elif (code := _reap(child)) is not None:
+            return code
 
 
-def _ignore_signals() -> None:
-    """There is nobody to pass them on to any more."""
-    for number in _HANDLED:
-        signal.signal(number, signal.SIG_IGN)
+def _reap(child: int) -> int | None:
+    """Reaps all that have ended; the exit code of `child`, if it is among them."""
+    pid = -1
+    while pid not in (0, child):
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if pid == child else None
 
 
 if __name__ == "__main__":

@@ -73,6 +73,17 @@ def test_hang_up_kills_what_ignores_sigterm() -> None:
         assert not service.is_alive
 
 
+def test_hang_ups_in_a_row_leave_no_daemon() -> None:
+    """The kernel hangs up once for every thread of a dying supervisor, also while the launcher reaps its command."""
+    for _ in range(30):
+        with launch(f"{_DAEMON} exec sleep 1000") as process:
+            daemon = told(process)
+            while process.poll() is None:
+                process.send_signal(signal.SIGHUP)
+            assert process.returncode == 128 + signal.SIGKILL
+            assert not daemon.is_alive
+
+
 def test_killed_launcher_takes_its_command_along() -> None:
     """A service without its launcher would be nobody's."""
     with launch("echo $$; exec sleep 1000") as process:
