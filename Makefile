@@ -27,8 +27,8 @@ $(VENV)/.ready-all $(VENV)/.ready-dev: $(VENV)/.ready-%: pyproject.toml constrai
 up: $(VENV)/.ready-all
 	@$(BIN)/penstock up --detach
 	@echo
-	@echo '> penstock generate "$(QUESTION)"'
-	@$(BIN)/penstock generate "$(QUESTION)"
+	@echo '> penstock generate "$(QUESTION)" --no-cache'
+	@$(BIN)/penstock generate "$(QUESTION)" --no-cache
 	@echo
 	@echo 'Next:  $(BIN)/penstock generate "Your question"    $(BIN)/penstock status    $(BIN)/penstock --help    make down'
 
