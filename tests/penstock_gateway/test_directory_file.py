@@ -38,4 +38,6 @@ def test_a_damaged_file_is_ignored(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
     """A full or read-only disk must not stop the service of requests."""
     (tmp_path / "file").write_text("")
-    DirectoryFile(tmp_path / "file" / "directory.json").save(DIRECTORY)
+    unwritable = DirectoryFile(tmp_path / "file" / "directory.json")
+    unwritable.save(DIRECTORY)
+    assert unwritable.load() is None

@@ -161,7 +161,7 @@ async def test_the_first_signal_lets_a_running_call_finish() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         await _wait_until_refused(address)
         fleet.may_finish.set()
-        await call
+        assert await call == fleet_pb2.DrainResponse()
         await serving
 
 

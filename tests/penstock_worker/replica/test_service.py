@@ -177,7 +177,8 @@ async def test_credit_that_was_used_comes_back(replica: RunningReplica) -> None:
     for round_number in range(3):
         ids = range(round_number * 100, round_number * 100 + TOTAL_SEQUENCES)
         await session.submit(*(group(i, max_tokens=2) for i in ids))
-        await session.read_ends(ids)
+        ended = await session.read_ends(ids)
+        assert [len(ended[i].token_ids) for i in ids] == [2] * TOTAL_SEQUENCES
 
 
 async def test_two_sessions_share_the_credit(replica: RunningReplica) -> None:
