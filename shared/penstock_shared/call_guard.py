@@ -5,6 +5,7 @@ import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -14,6 +15,7 @@ from penstock_shared import semconv
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, UnavailableError, to_rich_status
 from penstock_shared.logs import get_logger
+from penstock_shared.parsing import parse_request
 from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
 _HEALTH_PREFIX = "/grpc.health.v1.Health/"
@@ -82,9 +84,14 @@ class CallGuard(grpc.aio.ServerInterceptor):
             return None
         method = handler_call_details.method
         behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        assert handler.request_deserializer is not None, "generated code registers one"
+        parse = partial(parse_request, handler.request_deserializer)
+        if not handler.request_streaming:
+            # Parsed behind the guard's checks and not by gRPC: what fails to parse is then an error like any other.
+            behavior = partial(_parse_and_run, parse, behavior)
         guarded = self._guard(method, behavior, is_endless=method.startswith(_ENDLESS_PREFIXES))
         make = _HANDLER_MAKERS[handler.request_streaming, handler.response_streaming]
-        return make(guarded, handler.request_deserializer, handler.response_serializer)
+        return make(guarded, parse if handler.request_streaming else None, handler.response_serializer)
 
     def _guard(self, method: str, behavior: Behavior, *, is_endless: bool) -> Behavior:
         calls = self._endless if is_endless else self._running
@@ -160,6 +167,10 @@ class CallGuard(grpc.aio.ServerInterceptor):
             attributes=attributes,
             error=None if code is grpc.StatusCode.OK else code.name,
         )
+
+
+def _parse_and_run(parse: Callable[[bytes], Any], behavior: Behavior, data: bytes, context: Context) -> Any:
+    return behavior(parse(data), context)
 
 
 def _closing_error() -> UnavailableError:

@@ -1,6 +1,7 @@
 """Requests through the whole gateway, against replicas that answer."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import pytest
@@ -227,3 +228,26 @@ async def test_timings_add_up(deployment: Deployment) -> None:
     assert 0 < timings.time_to_first_token.ToNanoseconds() <= total_ns
     unary = (await deployment.complete()).final.timings
     assert not unary.HasField("time_to_first_token")
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        (
+            {"criticality": 9},
+            "request.criticality: got 9; allowed: 1 (SHEDDABLE), 2 (STANDARD), 3 (CRITICAL)",
+        ),
+        (
+            {"cache": inference_pb2.CachePolicy(mode=9)},  # type: ignore[arg-type]  # proto3 enums are open
+            "request.cache.mode: got 9; allowed: 1 (USE), 2 (BYPASS), 3 (REFRESH)",
+        ),
+    ],
+)
+async def test_an_enum_value_of_no_name_is_told_with_those_there_are(
+    deployment: Deployment, fields: dict[str, Any], line: str
+) -> None:
+    """A newer client would otherwise get the default without a word."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await deployment.complete(**fields)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == line

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
-from penstock_shared.errors import FailedPreconditionError, UnimplementedError
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError
 from penstock_shared.tracing import TraceContext
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.replica.messages import (
@@ -50,7 +50,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
     """The choices of `group` that are still to run."""
     prompt = tuple(group.prompt_token_ids)
     sampling = _sampling(group.sampling)
-    error = _unimplemented(group)
+    error = _unknown_enum(group) or _unimplemented(group)
     trace = TraceContext.parse(group.traceparent)
     deadline_ns = group.deadline.ToNanoseconds() if group.HasField("deadline") else None
     for choice in group.choices:
@@ -73,6 +73,14 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             num_unwanted_logprobs=max(0, choice.logprob_offset - len(choice.output_token_ids)),
             error=error,
         )
+
+
+def _unknown_enum(group: worker_pb2.SequenceGroup) -> InvalidArgumentError | None:
+    """A value that this version has no name for: taken as a number, it would go before all others."""
+    if group.criticality in types_pb2.Criticality.values():
+        return None
+    names = ", ".join(f"{number} ({name})" for name, number in types_pb2.Criticality.items())
+    return InvalidArgumentError("criticality", group.criticality, names)
 
 
 def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None:

@@ -263,6 +263,32 @@ async def test_a_request_that_can_never_run_is_refused_and_nobody_else_notices(r
     assert session.acks[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
+async def test_a_criticality_of_no_name_is_refused(replica: RunningReplica) -> None:
+    """Priorities compare by number: an unknown one would go before everybody's."""
+    session = await replica.session()
+    asked = group(1)
+    asked.criticality = 9  # type: ignore[assignment]  # proto3 enums are open
+    await session.submit(asked, group(2))
+    await session.read_ends([2])
+    assert session.acks[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+    assert session.acks[1].error.message.startswith("criticality: got 9; allowed: 0 (CRITICALITY_UNSPECIFIED), 1 (")
+
+
+async def test_bytes_that_are_no_message_end_their_session_alone(replica: RunningReplica) -> None:
+    """The sender hears what was wrong; the engine and the other sessions go on."""
+    channel = await replica.channel()
+    call = channel.stream_stream("/penstock.worker.v1.WorkerService/Session")()
+    opening = worker_pb2.Open(contract_version=1, gateway_id="raw", tokenizer_fingerprint=FINGERPRINT)
+    await call.write(worker_pb2.SessionRequest(open=opening).SerializeToString())
+    assert worker_pb2.SessionResponse.FromString(await call.read()).WhichOneof("message") == "hello"
+    await call.write(b"\xff\xff\xff")
+    assert await call.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert "penstock.worker.v1.SessionRequest" in await call.details()
+    other = await replica.session()
+    await other.submit(group(1))
+    assert len((await other.read_ends([1]))[1].token_ids) == 8
+
+
 async def test_another_tokenizer_is_refused(replica: RunningReplica) -> None:
     """Its token ids would mean something else."""
     session = await replica.connect()
