@@ -8,7 +8,7 @@ import grpc
 
 from penstock.client.answer import Answer, Delta, Event
 from penstock.client.calls import CallMaker, OutgoingCall, StreamState, answer_from_proto
-from penstock.client.channel import channel_options
+from penstock.client.channel import channel_options, key_metadata
 from penstock.client.errors import make_error
 from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
 from penstock.client.options import GenerationOptions, InputOptions
@@ -85,11 +85,20 @@ class AsyncClient:
     Make it inside the running loop, and use it as an async context manager, or call `close`.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 300.0, tracer: "Tracer | None" = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        api_key: str | None = None,
+        insecure: bool = False,
+        timeout_s: float = 300.0,
+        tracer: "Tracer | None" = None,
+    ) -> None:
         self.address = address
+        metadata = key_metadata(api_key, address, is_insecure=insecure)
         self._channel = grpc.aio.insecure_channel(address, options=channel_options(address))
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)
-        self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer)
+        self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer, metadata=metadata)
 
     async def generate(
         self,

@@ -27,30 +27,33 @@ class CallMaker:
     Args:
         timeout_s: deadline of calls that name none, in seconds from their start.
         tracer: see `Client`.
+        metadata: goes along with every call.
     """
 
-    def __init__(self, *, timeout_s: float, tracer: "Tracer | None") -> None:
+    def __init__(self, *, timeout_s: float, tracer: "Tracer | None", metadata: Metadata) -> None:
         self._timeout_s = timeout_s
+        self._metadata = metadata
         self._spans = span_source(tracer)
 
     def begin(self, method: str, timeout_s: float | None, traceparent: str | None) -> "OutgoingCall":
         """A call of `method` (its bare name) that is about to be sent."""
         span = self._spans.begin(f"{_SERVICE}/{method}", traceparent)
-        return OutgoingCall(span, self._timeout_s if timeout_s is None else timeout_s)
+        return OutgoingCall(span, self._timeout_s if timeout_s is None else timeout_s, self._metadata)
 
 
 class OutgoingCall:
     """One call on its way. As a context manager around it: ends the span, and raises our error in place of gRPC's."""
 
-    def __init__(self, span: CallSpan, timeout_s: float) -> None:
+    def __init__(self, span: CallSpan, timeout_s: float, metadata: Metadata) -> None:
         self._span = span
+        self._metadata = metadata
         self._is_ended = False
         self.timeout_s = None if math.isinf(timeout_s) else timeout_s
 
     @property
     def metadata(self) -> Metadata:
         """What goes along with the call."""
-        return self._span.metadata
+        return (*self._metadata, *self._span.metadata)
 
     def end(self, code: grpc.StatusCode) -> None:
         """Ends the span; only the first end counts."""

@@ -43,6 +43,24 @@ def channel_options(address: str) -> list[tuple[str, str | int]]:
     return options
 
 
+def key_metadata(api_key: str | None, address: str, *, is_insecure: bool) -> tuple[tuple[str, str], ...]:
+    """What shows an API key to the gateway at `address`; nothing where there is no key.
+
+    Raises:
+        ValueError: the key would cross a network unencrypted, and nobody said that it may.
+    """
+    if api_key is None:
+        return ()
+    if not (is_loopback(address) or is_insecure):
+        raise ValueError(
+            f"the API key would go unencrypted to {address}, which is not this machine; "
+            "say insecure if nobody can listen on the way"
+        )
+    if not (api_key.isascii() and api_key.isprintable()):
+        raise ValueError("the API key holds characters that no key has")
+    return (("authorization", f"Bearer {api_key}"),)
+
+
 def is_loopback(address: str) -> bool:
     """Whether host:port means this machine."""
     host = address.rpartition(":")[0].strip("[]")

@@ -7,7 +7,7 @@ import grpc
 
 from penstock.client.answer import Answer, Delta, Event
 from penstock.client.calls import CallMaker, OutgoingCall, StreamState, answer_from_proto
-from penstock.client.channel import channel_options
+from penstock.client.channel import channel_options, key_metadata
 from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
 from penstock.client.options import GenerationOptions, InputOptions
 from penstock.client.request import count_request, generation_request
@@ -77,18 +77,32 @@ class Client:
 
     Args:
         address: host:port of the gateway.
+        api_key: shows who you are (`penstock keys create`); None: nothing is shown.
+        insecure: let the key go unencrypted to another machine.
         timeout_s: deadline of each call that names none, in seconds; `math.inf`: the server's maximum alone holds.
         tracer: records a client span for each call (an OpenTelemetry tracer). None: the globally configured one.
 
     Every method takes `timeout_s` and `traceparent` (W3C, to continue a trace from elsewhere) and raises a
     `PenstockError`; a call that nothing has answered yet is retried by itself while the gateway cannot be reached.
+
+    Raises:
+        ValueError: the key would cross a network unencrypted, and `insecure` does not allow it.
     """
 
-    def __init__(self, address: str, *, timeout_s: float = 300.0, tracer: "Tracer | None" = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        api_key: str | None = None,
+        insecure: bool = False,
+        timeout_s: float = 300.0,
+        tracer: "Tracer | None" = None,
+    ) -> None:
         self.address = address
+        metadata = key_metadata(api_key, address, is_insecure=insecure)
         self._channel = grpc.insecure_channel(address, options=channel_options(address))
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)
-        self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer)
+        self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer, metadata=metadata)
 
     def generate(
         self,
