@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from penstock.cli.options import AddressOption, StateDirOption
+from penstock.cli.options import AddressOption, ApiKeyOption, InsecureOption, StateDirOption
 
 T = TypeVar("T")
 _DEFAULT_CONCURRENCY = 8
@@ -95,6 +95,8 @@ def load(
     ] = None,
     model: Annotated[str | None, typer.Option(help="A served model.  [default: the only one]")] = None,
     address: AddressOption = None,
+    api_key: ApiKeyOption = None,
+    insecure: InsecureOption = False,
     timeout: Annotated[str, typer.Option(help="Deadline of each request.")] = "60s",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="The gateway may be on another machine, and is yours to load.")
@@ -114,9 +116,11 @@ def load(
     """
     from penstock.bench.figures import Slo
     from penstock.bench.lengths import parse_lengths
-    from penstock.bench.settings import LoadSettings, parse_duration
+    from penstock.bench.settings import LoadSettings
     from penstock.bench.workload import WorkloadShape
     from penstock.cli.bench_load import Outputs, run_bench_load
+    from penstock.cli.duration import parse_duration
+    from penstock.cli.gateway import GatewayAccess
     from penstock.local.paths import StateDir
 
     if concurrency is not None and rate is not None:
@@ -148,7 +152,7 @@ def load(
     exit_code = run_bench_load(
         settings,
         Outputs(json_file, plot_file),
-        address=address,
+        access=GatewayAccess(address, api_key, insecure),
         state_dir=StateDir.at(state_dir),
         allow_remote=allow_remote,
     )

@@ -20,7 +20,7 @@ from penstock.bench.settings import LoadSettings
 from penstock.bench.table import print_table
 from penstock.cli.bench_progress import ProgressView
 from penstock.cli.errors import INTERRUPTED, CommandError
-from penstock.cli.gateway import choose_model, explained, gateway_address
+from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway_address
 from penstock.client import AsyncClient, PenstockError
 from penstock.client.channel import is_loopback
 from penstock.local.paths import StateDir
@@ -38,18 +38,18 @@ class Outputs:
 
 
 def run_bench_load(
-    settings: LoadSettings, outputs: Outputs, *, address: str | None, state_dir: StateDir, allow_remote: bool
+    settings: LoadSettings, outputs: Outputs, *, access: GatewayAccess, state_dir: StateDir, allow_remote: bool
 ) -> int:
-    """Runs the load against the gateway at `address`, else that of the local stack, and gives the exit code.
+    """Runs the load against the gateway of `access`, else that of the local stack, and gives the exit code.
 
     Raises:
         CommandError: no gateway is there, the settings do not fit it, or an output cannot be written.
     """
-    target = gateway_address(address, load_state(state_dir.stack_file))
+    target = gateway_address(access.address, load_state(state_dir.stack_file))
     _refuse_early(target, outputs, allow_remote=allow_remote)
     console = Console(stderr=outputs.json_file == _STANDARD_OUTPUT, soft_wrap=True, highlight=False)
     try:
-        report, measured = _run(_measure(target, settings, console))
+        report, measured = _run(_measure(target, access, settings, console))
     except PenstockError as error:
         raise explained(error, target, settings.timeout_s) from error
     except ValueError as error:
@@ -86,8 +86,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _measure(address: str, settings: LoadSettings, console: Console) -> tuple[dict[str, Any], Measured]:
-    async with AsyncClient(address, timeout_s=settings.timeout_s) as client:
+async def _measure(
+    address: str, access: GatewayAccess, settings: LoadSettings, console: Console
+) -> tuple[dict[str, Any], Measured]:
+    async with AsyncClient(
+        address, api_key=access.api_key, insecure=access.is_insecure, timeout_s=settings.timeout_s
+    ) as client:
         model = choose_model(await client.list_models(), settings.model)
         target = Target(address, model, await client.capabilities())
         environment = describe_environment(target, datetime.now(UTC))

@@ -8,7 +8,7 @@ from penstock.chat.reader import is_interactive, pipe_line_reader, terminal_line
 from penstock.chat.screen import Screen
 from penstock.chat.session import ChatSession
 from penstock.cli.errors import FAILED, CommandError
-from penstock.cli.gateway import choose_model, explained, gateway_address
+from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway_address, open_client
 from penstock.client import Client, GenerationOptions, Model, PenstockError
 from penstock.local.paths import StateDir
 from penstock.local.state import load_state
@@ -38,14 +38,14 @@ class ChatCommand:
         return options
 
 
-def run_chat(command: ChatCommand, *, address: str | None, state_dir: StateDir) -> int:
-    """Talks with the gateway at `address`, else with that of the local stack, and gives the exit code.
+def run_chat(command: ChatCommand, *, access: GatewayAccess, state_dir: StateDir) -> int:
+    """Talks with the gateway of `access`, else with that of the local stack, and gives the exit code.
 
     Raises:
         CommandError: no gateway is there, or no model that can chat.
     """
-    target = gateway_address(address, load_state(state_dir.stack_file))
-    with Client(target, timeout_s=command.timeout_s) as client:
+    target = gateway_address(access.address, load_state(state_dir.stack_file))
+    with open_client(target, access, timeout_s=command.timeout_s) as client:
         try:
             model = _chat_model(client, command.model)
         except PenstockError as error:

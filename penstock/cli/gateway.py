@@ -1,17 +1,49 @@
 """Where a command finds its gateway and model, and how it tells that a call failed."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from penstock.cli.errors import FAILED, NOTHING_THERE, CommandError
-from penstock.client import DeadlineExceededError, Model, PenstockError, UnavailableError
+from penstock.client import Client, DeadlineExceededError, Model, PenstockError, UnauthenticatedError, UnavailableError
 from penstock.local.state import StackState
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer
+
 _DEFAULT_ADDRESS = "127.0.0.1:50051"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAccess:
+    """How a command reaches a gateway.
+
+    Attributes:
+        address: host:port; None: the local stack's, else the usual one.
+        api_key: shown to it; None: none is.
+        is_insecure: whether the key may go unencrypted to another machine.
+    """
+
+    address: str | None
+    api_key: str | None = field(default=None, repr=False)
+    is_insecure: bool = False
 
 
 def gateway_address(address: str | None, state: StackState | None) -> str:
     """The address given, else that of the local stack, else the usual one."""
     return address or (state.addresses.gateway if state else _DEFAULT_ADDRESS)
+
+
+def open_client(target: str, access: GatewayAccess, *, timeout_s: float, tracer: "Tracer | None" = None) -> Client:
+    """A client of the gateway at `target`.
+
+    Raises:
+        CommandError: the API key must not go there.
+    """
+    try:
+        return Client(target, api_key=access.api_key, insecure=access.is_insecure, timeout_s=timeout_s, tracer=tracer)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def choose_model(models: Sequence[Model], name: str | None) -> Model:
@@ -37,5 +69,7 @@ def explained(error: PenstockError, address: str, timeout_s: float) -> CommandEr
         return CommandError(f"no gateway at {address}; start one with `penstock up`", NOTHING_THERE)
     if isinstance(error, DeadlineExceededError):
         return CommandError(f"no whole answer within {timeout_s:g} s; allow more with --timeout", FAILED)
+    if isinstance(error, UnauthenticatedError):
+        return CommandError(f"{error.message}; give a key with --api-key or PENSTOCK_API_KEY", FAILED)
     hint = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
     return CommandError(f"{error.message}{hint}", FAILED)

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from penstock.cli.gateway import explained, gateway_address
+from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open_client
 from penstock.cli.telemetry import command_tracer
 from penstock.client import Answer, Client, GenerationOptions, PenstockError
 from penstock.local.paths import StateDir
@@ -27,17 +27,17 @@ class GenerateCommand:
     timeout_s: float
 
 
-def run_generate(command: GenerateCommand, *, address: str | None, state_dir: StateDir, as_json: bool) -> None:
-    """Asks the gateway at `address`, else that of the local stack, and prints the answer.
+def run_generate(command: GenerateCommand, *, access: GatewayAccess, state_dir: StateDir, as_json: bool) -> None:
+    """Asks the gateway of `access`, else that of the local stack, and prints the answer.
 
     Raises:
         CommandError: no gateway is there, or the generation failed.
     """
     state = load_state(state_dir.stack_file)
-    target = gateway_address(address, state)
+    target = gateway_address(access.address, state)
     with command_tracer("penstock generate", state.otlp_endpoint if state else None) as tracer:
         try:
-            with Client(target, timeout_s=command.timeout_s, tracer=tracer) as client:
+            with open_client(target, access, timeout_s=command.timeout_s, tracer=tracer) as client:
                 (_print_json if as_json else _print_text)(client, command)
         except PenstockError as error:
             raise explained(error, target, command.timeout_s) from error

@@ -9,7 +9,8 @@ import typer
 
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
-from penstock.cli.options import AddressOption, JsonOption, StateDirOption
+from penstock.cli.keys import keys
+from penstock.cli.options import AddressOption, ApiKeyOption, InsecureOption, JsonOption, StateDirOption
 
 _EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing there, 130 interrupted."
 
@@ -20,6 +21,7 @@ app = typer.Typer(
     epilog=_EPILOG,
 )
 app.add_typer(bench, name="bench")
+app.add_typer(keys, name="keys")
 
 
 class Device(StrEnum):
@@ -59,6 +61,11 @@ def penstock() -> None:
       penstock status
       penstock logs gateway --follow
       penstock generate "Hi" --json --temperature 0
+
+    \b
+    Let in only who has a key:
+      export PENSTOCK_API_KEY=$(penstock keys create --tenant acme)
+      penstock generate "Hi"
     """
 
 
@@ -149,6 +156,8 @@ def generate(
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
     address: AddressOption = None,
+    api_key: ApiKeyOption = None,
+    insecure: InsecureOption = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait, in seconds.")] = 300.0,
     state_dir: StateDirOption = None,
 ) -> None:
@@ -161,6 +170,7 @@ def generate(
     penstock generate "Once upon a time" --raw --max-tokens 40 --temperature 0.8 --seed 7
     penstock generate "What is 2 plus 3?" --json | jq .timings
     """
+    from penstock.cli.gateway import GatewayAccess
     from penstock.cli.generate import GenerateCommand, run_generate
     from penstock.local.paths import StateDir
 
@@ -175,7 +185,9 @@ def generate(
         uses_cache=not no_cache,
         timeout_s=timeout,
     )
-    run_generate(command, address=address, state_dir=StateDir.at(state_dir), as_json=as_json)
+    run_generate(
+        command, access=GatewayAccess(address, api_key, insecure), state_dir=StateDir.at(state_dir), as_json=as_json
+    )
 
 
 @app.command()
@@ -186,6 +198,8 @@ def chat(
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     address: AddressOption = None,
+    api_key: ApiKeyOption = None,
+    insecure: InsecureOption = False,
     timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait for an answer, in seconds.")] = 300.0,
     state_dir: StateDirOption = None,
 ) -> None:
@@ -199,12 +213,14 @@ def chat(
     echo "What is 2 plus 3?" | penstock chat
     """
     from penstock.cli.chat import ChatCommand, run_chat
+    from penstock.cli.gateway import GatewayAccess
     from penstock.local.paths import StateDir
 
     command = ChatCommand(
         model=model, system=system, temperature=temperature, max_tokens=max_tokens, seed=seed, timeout_s=timeout
     )
-    raise typer.Exit(run_chat(command, address=address, state_dir=StateDir.at(state_dir)))
+    access = GatewayAccess(address, api_key, insecure)
+    raise typer.Exit(run_chat(command, access=access, state_dir=StateDir.at(state_dir)))
 
 
 @app.command()

@@ -21,4 +21,15 @@ AddressOption = Annotated[
         help="host:port of a gateway.  [default: the local stack's, else 127.0.0.1:50051]",
     ),
 ]
+ApiKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PENSTOCK_API_KEY",
+        help="Shows who you are, where the gateway asks; the variable keeps it out of the process list.",
+        show_default=False,
+    ),
+]
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure", help="Let the key go unencrypted to another machine's gateway.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]

@@ -88,7 +88,18 @@ Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
   http     http://{addresses.http}  /healthz, /metrics
   logs     {state_dir.logs}
 
+{_doors(state_dir, option)}
+
 Try:
   penstock generate "What is the capital of France?"{option}
   penstock status{option}
 Stop it: {ending}"""
+
+
+def _doors(state_dir: StateDir, option: str) -> str:
+    if state_dir.keys_file.exists():
+        return f"Clients need a key: penstock keys list{option}"
+    return (
+        "It listens on this machine only (loopback) and lets everybody on it in.\n"
+        f"Ask for keys instead: penstock keys create --tenant NAME{option}"
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import penstock
 from penstock.local.errors import LocalError
+from penstock_shared.api_keys import KEYS_FILE_NAME
 
 _PACKAGE = Path(penstock.__file__).parent
 
@@ -40,6 +41,11 @@ class StateDir:
     def credential_file(self) -> Path:
         """The fleet credential."""
         return self.path / "fleet.credential"
+
+    @property
+    def keys_file(self) -> Path:
+        """The API keys; not there until the first one is made."""
+        return self.path / KEYS_FILE_NAME
 
     @property
     def logs(self) -> Path:

@@ -13,15 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 import uvloop
 
+from penstock.client.channel import is_loopback
 from penstock.inference.v1 import inference_pb2_grpc
 from penstock_gateway.admission import Admission, Bounds
 from penstock_gateway.answer_cache import AnswerCache
+from penstock_gateway.authentication import Authenticator
 from penstock_gateway.cache_client import CacheClient
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.circuit_breaker import CircuitBreaker
 from penstock_gateway.directory_file import DirectoryFile
 from penstock_gateway.dispatcher import Dispatcher
 from penstock_gateway.http import HttpServer
+from penstock_gateway.key_ring import KeyRing
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
@@ -32,14 +35,17 @@ from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
+from penstock_shared.api_keys import KEYS_FILE_NAME
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, DirectoryWatcher
-from penstock_shared.errors import PenstockError
+from penstock_shared.errors import FailedPreconditionError, PenstockError
+from penstock_shared.key_file import parse_keys
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
 from penstock_shared.tracing import Tracer, make_tracer
+from penstock_shared.watched_file import WatchedFile
 
 _SERVICE = "penstock-gateway"
 _TICK_S = 0.25
@@ -78,7 +84,8 @@ class Gateway:
         is_serving: what its health service says.
 
     Raises:
-        FailedPreconditionError: the fleet credential cannot be read.
+        FailedPreconditionError: the fleet credential or the key file cannot be read, or other machines would be let
+            in without a credential.
     """
 
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
@@ -91,6 +98,7 @@ class Gateway:
             bind=settings.bind,
             service_names=[SERVICE_NAME],
             tracer=tracer,
+            authenticate=_authenticator(settings),
             max_message_bytes=settings.max_message_bytes,
         )
         self.address = self.http_address = ""
@@ -216,6 +224,17 @@ class Gateway:
         while True:
             await asyncio.sleep(_TICK_S)
             self.dispatcher.tick()
+
+
+def _authenticator(settings: GatewaySettings) -> Authenticator:
+    keys_file = settings.keys_file or settings.state_dir / KEYS_FILE_NAME
+    authenticator = Authenticator(KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time))
+    if authenticator.lets_everybody_in and not (is_loopback(settings.bind) or settings.allow_anonymous):
+        raise FailedPreconditionError(
+            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and no API key is there; make one with "
+            "`penstock keys create --tenant NAME`, or let everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
+        )
+    return authenticator
 
 
 def _admission(settings: GatewaySettings) -> Admission:

@@ -13,10 +13,9 @@ from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
 from penstock_shared.deadlines import Deadline
 from penstock_shared.errors import UnimplementedError
+from penstock_shared.principal import current_principal
 
 SERVICE_NAME = "penstock.inference.v1.InferenceService"
-# Without any key configured everybody is this tenant.
-_TENANT = "default"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -59,7 +58,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         """Streams. Written with `context.write`, so that the block is left at once when the client goes."""
         asked = convert.generation_request(request.request)
         async with self._pipeline.answer(
-            asked, tenant=_TENANT, deadline=self._deadline(context), is_streaming=True
+            asked, tenant=current_principal.get().tenant, deadline=self._deadline(context), is_streaming=True
         ) as answer:
             while events := await answer.next_events():
                 for event in events:
@@ -72,7 +71,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         """Answers in one message."""
         asked = convert.generation_request(request.request)
         async with self._pipeline.answer(
-            asked, tenant=_TENANT, deadline=self._deadline(context), is_streaming=False
+            asked, tenant=current_principal.get().tenant, deadline=self._deadline(context), is_streaming=False
         ) as answer:
             return convert.complete_response(await answer.next_events(), answer.final())
 

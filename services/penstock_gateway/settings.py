@@ -1,5 +1,7 @@
 """What the gateway can be told, by environment variables that begin with PENSTOCK_GATEWAY_."""
 
+from pathlib import Path
+
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
@@ -24,6 +26,8 @@ class GatewaySettings(ServiceSettings):
         max_requests, max_prompt_tokens: bounds of all that is under way.
         max_requests_per_tenant, max_prompt_tokens_per_tenant: the same for each tenant.
         client_buffer_bytes: most output that waits for one client to read it.
+        keys_file: of the API keys; None: `keys.json` in the state directory.
+        allow_anonymous: listen to other machines even where nothing is configured by which clients show who they are.
         longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
     """
 
@@ -44,6 +48,8 @@ class GatewaySettings(ServiceSettings):
     max_prompt_tokens_per_tenant: int = Field(4 << 20, ge=1)
     client_buffer_bytes: int = Field(256 << 10, ge=1 << 10)
     longest_wait_without_replica_s: float = Field(15.0, ge=0)
+    keys_file: Path | None = None
+    allow_anonymous: bool = False
 
     @model_validator(mode="after")
     def _check_input_fits_message(self) -> "GatewaySettings":

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, UnavailableError, to_rich_status
 from penstock_shared.logs import get_logger
 from penstock_shared.parsing import parse_request
+from penstock_shared.principal import Authenticate, Metadata, current_principal
 from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
 _HEALTH_PREFIX = "/grpc.health.v1.Health/"
@@ -36,7 +37,6 @@ _HANDLER_MAKERS = {
 }
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Metadata = Sequence[tuple[str, str | bytes]]
 Behavior = Callable[[Any, Context], Any]
 
 
@@ -45,15 +45,19 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     Args:
         tracer: records the calls.
-        credential: what callers must show; None: everybody is let in.
+        credential: what other services must show; None: nothing.
+        authenticate: finds out which client calls; None: nobody asks.
 
     Attributes:
         is_idle: set while no call is under way but endless ones.
     """
 
-    def __init__(self, tracer: Tracer, credential: FleetCredential | None) -> None:
+    def __init__(
+        self, tracer: Tracer, credential: FleetCredential | None, authenticate: Authenticate | None = None
+    ) -> None:
         self._tracer = tracer
         self._credential = credential
+        self._authenticate = authenticate
         self._log = get_logger("server")
         self._running: set[asyncio.Task[Any]] = set()
         self._endless: set[asyncio.Task[Any]] = set()
@@ -95,7 +99,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
     def _guard(self, method: str, behavior: Behavior, *, is_endless: bool) -> Behavior:
         calls = self._endless if is_endless else self._running
-        credential = None if method.startswith(_HEALTH_PREFIX) else self._credential
+        is_open = method.startswith(_HEALTH_PREFIX)
 
         async def guarded(request: Any, context: Context) -> Any:
             start_ns = time.time_ns()
@@ -106,8 +110,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
             code = grpc.StatusCode.OK
             try:
                 with self._counted(calls):
-                    if credential is not None and not credential.matches(metadata):
-                        raise UnauthenticatedError("the fleet credential is missing or wrong")  # noqa: TRY301
+                    if not is_open:
+                        self._let_in(metadata, context)
                     return await _run(behavior, request, context)
             except PenstockError as error:
                 code = error.code
@@ -129,6 +133,12 @@ class CallGuard(grpc.aio.ServerInterceptor):
                     self._record(method, trace, parent, start_ns, code)
 
         return guarded
+
+    def _let_in(self, metadata: Metadata, context: Context) -> None:
+        if self._credential is not None and not self._credential.matches(metadata):
+            raise UnauthenticatedError("the fleet credential is missing or wrong")
+        if self._authenticate is not None:
+            current_principal.set(self._authenticate(metadata, context.auth_context))
 
     @contextmanager
     def _counted(self, calls: "set[asyncio.Task[Any]]") -> Iterator[None]:

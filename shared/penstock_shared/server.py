@@ -12,20 +12,22 @@ from penstock_shared.call_guard import CallGuard
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
 from penstock_shared.logs import get_logger
+from penstock_shared.principal import Authenticate
 from penstock_shared.tracing import Tracer
 
 
 class GrpcServer:
     """A grpc.aio server.
 
-    Every call but a health check is checked for the fleet credential (where one is given), leaves with the status of
-    the error tree, and is recorded as a span unless it is a long-lived inner stream.
+    Every call but a health check must show the fleet credential, or who calls, where that is asked for. Every call
+    leaves with the status of the error tree, and is recorded as a span unless it is a long-lived inner stream.
 
     Args:
         bind: host:port; port 0 lets the system choose.
         service_names: full names of the services, for health and reflection.
         tracer: records the calls.
-        credential: what callers must show; None: everybody is let in.
+        credential: what other services must show; None: nothing.
+        authenticate: finds out which client calls, and refuses whom it does not know; None: nobody asks.
         max_message_bytes: larger messages end a call with RESOURCE_EXHAUSTED.
         options: further gRPC channel arguments.
     """
@@ -37,13 +39,14 @@ class GrpcServer:
         service_names: Sequence[str],
         tracer: Tracer,
         credential: FleetCredential | None = None,
+        authenticate: Authenticate | None = None,
         max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
         options: Sequence[tuple[str, int | str]] = (),
     ) -> None:
         self._bind = bind
         self._service_names = tuple(service_names)
         self._health = health.aio.HealthServicer()
-        self._guard = CallGuard(tracer, credential)
+        self._guard = CallGuard(tracer, credential, authenticate)
         self.server = grpc.aio.server(
             interceptors=[self._guard],
             options=[

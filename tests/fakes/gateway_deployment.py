@@ -137,10 +137,12 @@ class Deployment:
         asked = inference_pb2.GenerateRequest(request=request(text, **fields))
         return self.stub.Generate(asked, timeout=timeout_s, metadata=metadata)
 
-    async def complete(self, text: str = "Hi", *, timeout_s: float = 20, **fields: Any) -> Any:
+    async def complete(
+        self, text: str = "Hi", *, timeout_s: float = 20, metadata: Sequence[tuple[str, str]] = (), **fields: Any
+    ) -> Any:
         """Makes a unary call."""
         asked = inference_pb2.CompleteRequest(request=request(text, **fields))
-        return await self.stub.Complete(asked, timeout=timeout_s)
+        return await self.stub.Complete(asked, timeout=timeout_s, metadata=metadata)
 
     def _tracer(self) -> Tracer:
         settings: ServiceSettings = self.settings

@@ -68,6 +68,7 @@ def test_a_stack_from_up_to_down(penstock: Run, model: Path, state_dir: Path) ->
     assert "Ready after" in up.stdout
     assert f"gateway  {state.addresses.gateway}" in up.stdout
     assert "tokenizer ready at" in up.stdout
+    assert "It listens on this machine only (loopback) and lets everybody on it in." in up.stdout
 
     status = penstock("status", "--json")
     report = json.loads(status.stdout)

@@ -1,0 +1,102 @@
+"""What `penstock keys` does: it changes the key file, which a running gateway watches."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from penstock.cli.errors import CommandError
+from penstock_shared.api_keys import ApiKey, mint_key
+from penstock_shared.errors import PenstockError
+from penstock_shared.key_file import KeyFile
+from penstock_shared.principal import TENANT_RULE, is_tenant_name
+
+
+def create_key(keys_file: Path, *, tenant: str, name: str, lifetime_s: float | None, as_json: bool) -> None:
+    """Makes a key. Its text alone goes to standard output, so that it can be caught in a variable.
+
+    Raises:
+        CommandError: no such tenant can be, or the key file cannot be written.
+    """
+    if not is_tenant_name(tenant):
+        raise CommandError(f"--tenant: got {tenant!r}; allowed: {TENANT_RULE}")
+    minted = mint_key(tenant=tenant, name=name, now_s=time.time(), lifetime_s=lifetime_s)
+    with _told_failures(keys_file):
+        KeyFile(keys_file).add(minted.record)
+    if as_json:
+        print(json.dumps({"key": minted.text, **_fields(minted.record)}))  # noqa: T201 - the command's result
+        return
+    print(minted.text)  # noqa: T201 - as above
+    expiry = _time(minted.record.expires_s) or "never"
+    print(  # noqa: T201 - for the person, not for the variable
+        f"key {minted.record.key_id} of tenant {tenant}, expires: {expiry}. It is not shown again.", file=sys.stderr
+    )
+
+
+def list_keys(keys_file: Path, *, as_json: bool) -> None:
+    """Prints all keys.
+
+    Raises:
+        CommandError: the key file cannot be read.
+    """
+    with _told_failures(keys_file):
+        found = [_fields(key) for key in KeyFile(keys_file).load().values()]
+    if as_json:
+        print(json.dumps(found))  # noqa: T201 - the command's result
+    elif found:
+        _draw(found)
+    else:
+        print("no keys: whoever reaches the gateway is let in")  # noqa: T201 - as above
+
+
+def revoke_key(keys_file: Path, key_id: str) -> None:
+    """Revokes a key.
+
+    Raises:
+        CommandError: there is no such key, or the key file cannot be written.
+    """
+    with _told_failures(keys_file):
+        key = KeyFile(keys_file).revoke(key_id, now_s=time.time())
+    print(f"revoked {key.key_id} of tenant {key.tenant}")  # noqa: T201 - the command's result
+
+
+@contextmanager
+def _told_failures(keys_file: Path) -> Iterator[None]:
+    try:
+        yield
+    except PenstockError as error:
+        raise CommandError(error.message) from error
+    except OSError as error:
+        raise CommandError(f"cannot write {keys_file}: {error.strerror}") from error
+
+
+def _fields(key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": key.key_id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "status": str(key.status(time.time())),
+        "created": _time(key.created_s),
+        "expires": _time(key.expires_s),
+        "revoked": _time(key.revoked_s),
+    }
+
+
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _draw(found: list[dict[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in found[0]:
+        table.add_column(column, overflow="fold", no_wrap=column != "name")
+    for fields in found:
+        table.add_row(*(value or "-" for value in fields.values()))
+    Console(soft_wrap=True, highlight=False).print(table)

@@ -1,0 +1,58 @@
+"""Who a client is: the one place that decides it, once for each call."""
+
+from penstock_gateway.key_ring import KeyRing
+from penstock_shared.api_keys import is_key_text
+from penstock_shared.errors import UnauthenticatedError
+from penstock_shared.principal import ANONYMOUS, AuthContext, Metadata, Principal
+
+_AUTHORIZATION = "authorization"
+_API_KEY = "x-api-key"
+_SCHEME = "bearer "
+_HOW = "send `authorization: Bearer <key>` or `x-api-key: <key>`"
+
+
+class Authenticator:
+    """Finds the principal of a call. With nothing configured, everybody is the default tenant.
+
+    Args:
+        keys: the API keys.
+    """
+
+    def __init__(self, keys: KeyRing) -> None:
+        self._keys = keys
+
+    @property
+    def lets_everybody_in(self) -> bool:
+        """Whether nothing is configured by which a client could show who it is."""
+        return not self._keys.is_configured
+
+    def __call__(self, metadata: Metadata, _auth_context: AuthContext) -> Principal:
+        """The principal of a call.
+
+        Raises:
+            UnauthenticatedError: it shows no credential, or one that is not valid.
+        """
+        if self.lets_everybody_in:
+            return ANONYMOUS
+        shown = _shown_credential(metadata)
+        if shown is None:
+            raise UnauthenticatedError(f"no credential; {_HOW}")
+        if is_key_text(shown):
+            return self._keys.principal_of(shown)
+        raise UnauthenticatedError(f"the credential is not valid; {_HOW}")
+
+
+def _shown_credential(metadata: Metadata) -> str | None:
+    """The first credential among the metadata; None where there is none.
+
+    Raises:
+        UnauthenticatedError: there is one of a kind that is not understood.
+    """
+    for key, value in metadata:
+        if key == _API_KEY and isinstance(value, str):
+            return value.strip()
+        if key == _AUTHORIZATION and isinstance(value, str):
+            if value[: len(_SCHEME)].lower() != _SCHEME:
+                raise UnauthenticatedError(f"authorization: only the Bearer scheme is known; {_HOW}")
+            return value[len(_SCHEME) :].strip()
+    return None

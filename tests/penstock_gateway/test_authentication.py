@@ -1,0 +1,155 @@
+"""Who a client is, decided from what it shows and from the key file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fakes.clock import FakeClock
+
+from penstock_gateway.authentication import Authenticator
+from penstock_gateway.key_ring import KeyRing
+from penstock_shared.api_keys import MintedKey, mint_key
+from penstock_shared.errors import UnauthenticatedError
+from penstock_shared.key_file import KeyFile, parse_keys
+from penstock_shared.principal import ANONYMOUS, AuthMethod, Metadata, Principal
+from penstock_shared.watched_file import WatchedFile
+
+NOW_S = 1_000_000.0
+
+
+@dataclass
+class Doors:
+    """An authenticator over a key file, at a time of the test's own."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.clock = FakeClock()
+        self.wall_clock = FakeClock(NOW_S)
+        self.restart()
+
+    def restart(self) -> None:
+        """A fresh process over the same file."""
+        file = WatchedFile(self.path, parse_keys, clock=self.clock)
+        self.authenticate = Authenticator(KeyRing(file, wall_clock=self.wall_clock))
+
+    def make_key(self, tenant: str = "acme", lifetime_s: float | None = None) -> MintedKey:
+        """As `penstock keys create` does."""
+        minted = mint_key(tenant=tenant, name="", now_s=self.wall_clock(), lifetime_s=lifetime_s)
+        KeyFile(self.path).add(minted.record)
+        return minted
+
+    def ask(self, *metadata: tuple[str, str | bytes]) -> Principal:
+        """Who the caller with this metadata is."""
+        return self.authenticate(metadata, dict)
+
+    def refusal(self, *metadata: tuple[str, str | bytes]) -> str:
+        """What that caller is told."""
+        with pytest.raises(UnauthenticatedError) as caught:
+            self.ask(*metadata)
+        return caught.value.message
+
+
+@pytest.fixture
+def doors(tmp_path: Path) -> Doors:
+    """No keys yet."""
+    return Doors(tmp_path / "keys.json")
+
+
+def bearer(text: str) -> tuple[str, str]:
+    """The usual header."""
+    return ("authorization", f"Bearer {text}")
+
+
+def test_without_keys_everybody_is_the_default_tenant(doors: Doors) -> None:
+    """Whatever they show."""
+    assert doors.ask() == ANONYMOUS == Principal("default", AuthMethod.ANONYMOUS)
+    assert doors.ask(bearer("pst_a_b")) == ANONYMOUS
+
+
+@pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", "BEARER  "])
+def test_a_key_names_its_tenant(doors: Doors, scheme: str) -> None:
+    """The scheme's case does not matter (RFC 9110)."""
+    key = doors.make_key()
+    doors.restart()
+    principal = Principal("acme", AuthMethod.API_KEY, key.record.key_id)
+    assert doors.ask(("authorization", f"{scheme}{key.text}")) == principal
+    assert doors.ask(("x-api-key", key.text)) == principal
+
+
+def test_the_first_key_closes_the_door_within_a_second(doors: Doors) -> None:
+    """No restart between `keys create` and the first refusal."""
+    key = doors.make_key()
+    doors.clock.advance(1)
+    assert doors.refusal().startswith("no credential; send `authorization: Bearer <key>`")
+    assert doors.ask(bearer(key.text)).tenant == "acme"
+
+
+def test_a_new_key_works_at_once(doors: Doors) -> None:
+    """Whoever was just given one tries it."""
+    doors.make_key()
+    doors.restart()
+    key = doors.make_key("other")
+    assert doors.ask(bearer(key.text)).tenant == "other"
+
+
+def test_a_revoked_key_is_refused_within_a_second(doors: Doors) -> None:
+    """And so are all keys, one after the other: the last one does not open the door again."""
+    key = doors.make_key()
+    doors.restart()
+    KeyFile(doors.path).revoke(key.record.key_id, now_s=NOW_S)
+    doors.clock.advance(1)
+    assert doors.refusal(bearer(key.text)) == f"the API key {key.record.key_id} is revoked"
+    assert doors.refusal().startswith("no credential")
+
+
+def test_a_lost_key_file_does_not_open_the_door(doors: Doors) -> None:
+    """Nor does it lock out those who were in."""
+    key = doors.make_key()
+    doors.restart()
+    doors.path.unlink()
+    doors.clock.advance(1)
+    assert doors.refusal().startswith("no credential")
+    assert doors.ask(bearer(key.text)).tenant == "acme"
+
+
+def test_an_expired_key_says_when(doors: Doors) -> None:
+    """Its owner knows what to do; the clock is the gateway's."""
+    key = doors.make_key(lifetime_s=60)
+    doors.restart()
+    assert doors.ask(bearer(key.text)).tenant == "acme"
+    doors.wall_clock.advance(60)
+    assert doors.refusal(bearer(key.text)) == f"the API key {key.record.key_id} expired at 1970-01-12T13:47:40Z"
+
+
+def test_only_who_knows_the_secret_learns_that_a_key_exists(doors: Doors) -> None:
+    """An unknown id and a wrong secret read the same, for a revoked key too."""
+    key = doors.make_key()
+    KeyFile(doors.path).revoke(key.record.key_id, now_s=NOW_S)
+    doors.restart()
+    told = {
+        doors.refusal(bearer(text))
+        for text in (f"pst_{key.record.key_id}_wrong", "pst_000000000000_wrong", "pst_", f"{key.text}x")
+    }
+    assert told == {"the API key is not valid"}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        [("authorization", "Basic dXNlcjpwYXNz")],
+        [("authorization", "")],
+        [bearer("")],
+        [bearer("some.other.token")],
+        [("x-api-key", "")],
+        [("x-api-key", b"pst_a_b")],
+        [("authorization-bin", b"Bearer x")],
+    ],
+)
+def test_anything_else_is_refused(doors: Doors, metadata: Metadata) -> None:
+    """And what was shown is not repeated: it may be a secret meant for somebody else."""
+    doors.make_key()
+    doors.restart()
+    told = doors.refusal(*metadata)
+    assert "send `authorization: Bearer <key>`" in told
+    assert not any(str(value) in told for _, value in metadata if len(value) > 8)
