@@ -33,6 +33,7 @@ from penstock_gateway.replica_pool import ReplicaPool
 from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
+from penstock_gateway.single_flight import SingleFlight
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
 from penstock_shared.api_keys import KEYS_FILE_NAME
@@ -111,6 +112,7 @@ class Gateway:
             call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
             longest_wait_s=settings.longest_wait_without_replica_s,
         )
+        self.flights = SingleFlight(self.dispatcher)
         self.admission = _admission(settings)
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
@@ -128,9 +130,7 @@ class Gateway:
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
-            self._cache = AnswerCache(
-                await self._cache_client(stack), max_output_tokens=self._settings.max_output_tokens
-            )
+            self._cache = AnswerCache(await self._cache_client(stack))
             stack.push_async_callback(self._cache.close)
             self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
             stack.push_async_callback(self._vocabularies.close)
@@ -178,7 +178,7 @@ class Gateway:
             admission=self.admission,
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
-            dispatcher=self.dispatcher,
+            flights=self.flights,
             cache=self._cache,
             tracer=self._tracer,
             metrics=self._metrics,

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.events import Delta, Event, Final, Usage
+from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation
 from penstock_gateway.timeline import Timeline
 
@@ -26,22 +26,23 @@ class Answer(Protocol):
 class GeneratedAnswer:
     """An answer that a replica gives."""
 
-    def __init__(self, generation: Generation, buffer: AnswerBuffer, timeline: Timeline, *, is_streaming: bool) -> None:
+    def __init__(self, generation: Generation, follower: Follower, *, is_streaming: bool) -> None:
         self._generation = generation
-        self._buffer = buffer
-        self._timeline = timeline
+        self._follower = follower
         self._is_streaming = is_streaming
 
     async def next_events(self) -> Sequence[Event]:
         """The next events, as they come."""
-        events = await self._buffer.next_events()
+        events = await self._follower.buffer.next_events()
         if self._is_streaming and any(isinstance(event, Delta) for event in events):
-            self._timeline.sent()
+            self._follower.timeline.sent()
         return events
 
     def final(self) -> Final:
         """Usage and timings."""
-        return self._generation.final()
+        generation = self._generation
+        timings = self._follower.timeline.timings()
+        return Final(generation.usage(), timings, generation.num_resumed, generation.is_exact)
 
 
 class FoundAnswer:

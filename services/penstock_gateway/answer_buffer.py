@@ -1,7 +1,7 @@
 """What a request's client has not been sent yet."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from penstock_gateway.events import Delta, Event
 from penstock_shared.errors import PenstockError
@@ -37,11 +37,18 @@ class AnswerBuffer:
         """Takes the next event. Ignored after `close`."""
         if self._is_closed:
             return
-        if isinstance(event, Delta):
-            self._put_delta(event)
-        else:
-            self._events.append(event)
+        self._add(event)
+        if self._num_bytes > self._max_bytes:
+            self._on_overflow()
         if self._is_streaming:
+            self._wake()
+
+    def put_earlier(self, events: Sequence[Event]) -> None:
+        """Takes what there was before the reader came. However much: a reader that streams is not late with it."""
+        for event in events:
+            self._add(event)
+        if self._is_streaming:
+            self._num_bytes = 0
             self._wake()
 
     def close(self, error: PenstockError | None = None) -> None:
@@ -68,7 +75,13 @@ class AnswerBuffer:
             raise self._error
         return events
 
-    def _put_delta(self, delta: Delta) -> None:
+    def _add(self, event: Event) -> None:
+        if isinstance(event, Delta):
+            self._add_delta(event)
+        else:
+            self._events.append(event)
+
+    def _add_delta(self, delta: Delta) -> None:
         growing = self._growing.get(delta.choice)
         if growing is None:
             self._growing[delta.choice] = delta
@@ -78,8 +91,6 @@ class AnswerBuffer:
             growing.token_ids += delta.token_ids
             growing.logprobs += delta.logprobs
         self._num_bytes += _size(delta)
-        if self._num_bytes > self._max_bytes:
-            self._on_overflow()
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

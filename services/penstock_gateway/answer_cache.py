@@ -5,12 +5,10 @@ from dataclasses import dataclass
 
 import grpc
 
-from penstock_gateway.answer_key import answer_digest, is_determined
 from penstock_gateway.cache_client import CacheClient, Finding
 from penstock_gateway.events import CacheOutcome, CacheReport
 from penstock_gateway.requests import CacheMode, CachePolicy, GenerationRequest
 from penstock_gateway.stored_answer import StoredAnswer
-from penstock_shared.directory import ModelSpec
 from penstock_shared.logs import get_logger
 from penstock_shared.tracing import TraceContext, current_trace
 
@@ -39,24 +37,21 @@ class AnswerCache:
 
     Args:
         client: of the service; None where none is configured.
-        max_output_tokens: the service's bound for requests that name none.
     """
 
-    def __init__(self, client: CacheClient | None, *, max_output_tokens: int) -> None:
+    def __init__(self, client: CacheClient | None) -> None:
         self._client = client
-        self._max_output_tokens = max_output_tokens
         self._puts: set[asyncio.Task[None]] = set()
         self._log = get_logger("cache")
 
     def __repr__(self) -> str:
         return f"AnswerCache(configured={self._client is not None}, puts={len(self._puts)})"
 
-    def plan(self, asked: GenerationRequest, spec: ModelSpec, tenant: str) -> CacheUse:
-        """What may be done for a request."""
-        why_not = self._why_not(asked, spec)
+    def plan(self, asked: GenerationRequest, digest: bytes | None, tenant: str) -> CacheUse:
+        """What may be done for a request whose answer has that digest; None: there is no one answer to it."""
+        why_not = self._why_not(asked, digest)
         if why_not is not None:
             return CacheUse(tenant, None, asked.cache, why_not)
-        digest = answer_digest(asked, spec, tenant=tenant, max_output_tokens=self._max_output_tokens)
         is_refresh = asked.cache.mode is CacheMode.REFRESH
         return CacheUse(tenant, digest, asked.cache, _bypassed(asked) if is_refresh else None)
 
@@ -82,13 +77,13 @@ class AnswerCache:
         if self._puts:
             await asyncio.wait(self._puts)
 
-    def _why_not(self, asked: GenerationRequest, spec: ModelSpec) -> CacheReport | None:
+    def _why_not(self, asked: GenerationRequest, digest: bytes | None) -> CacheReport | None:
         """Why nothing may be kept."""
         if asked.cache.mode is CacheMode.BYPASS:
             return _bypassed(asked)
         if self._client is None:
             return CacheReport(CacheOutcome.SKIPPED, "no cache is configured")
-        if not is_determined(asked, spec):
+        if digest is None:
             return CacheReport(CacheOutcome.SKIPPED, "sampled without a seed: every answer is another")
         if asked.sampling.logprobs is not None:
             return CacheReport(CacheOutcome.SKIPPED, "log probabilities are not kept")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock_gateway.detokenizer import Detokenizer
-from penstock_gateway.events import Finished, FinishReason
+from penstock_gateway.events import Finished, FinishReason, TokenLogprobs
 from penstock_gateway.stop_strings import StopScan, StopStrings
 from penstock_gateway.vocabulary import Vocabulary
 
@@ -32,6 +32,7 @@ class Choice:
         index: of the choice in its request.
         sequence_id: names it to workers; unique in this gateway.
         output_token_ids: all that counts: none past a stop string, the one that completed it included.
+        logprobs: of these tokens, where they are asked for.
         placement: None while it waits, and when it is finished.
         finished: how it ended; None until then.
     """
@@ -42,6 +43,7 @@ class Choice:
         "_stops",
         "finished",
         "index",
+        "logprobs",
         "output_token_ids",
         "placement",
         "sequence_id",
@@ -51,6 +53,7 @@ class Choice:
         self.index = index
         self.sequence_id = sequence_id
         self.output_token_ids: list[int] = []
+        self.logprobs: list[TokenLogprobs] = []
         self.placement: Placement | None = None
         self.finished: Finished | None = None
         self._pieces: list[str] = []
@@ -75,9 +78,11 @@ class Choice:
         """All that was delivered so far."""
         return "".join(self._pieces)
 
-    def delivered(self, text: str) -> None:
-        """Notes text that goes to the client."""
-        self._pieces.append(text)
+    def delivered(self, text: str, logprobs: Sequence[TokenLogprobs]) -> None:
+        """Notes what goes to clients."""
+        if text:
+            self._pieces.append(text)
+        self.logprobs += logprobs
 
     def feed(self, token_ids: Sequence[int]) -> tuple[StopScan, int]:
         """Takes tokens from the worker. Returns their text, and how many of them count."""

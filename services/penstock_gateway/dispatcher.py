@@ -64,6 +64,13 @@ class Dispatcher:
             self._push(generation, is_returning=True)
         self.wake()
 
+    def reprioritize(self, generation: Generation) -> None:
+        """Others wait for it than did when it was queued. What is at a worker stays there as it was submitted."""
+        job = generation.job
+        self._queue(generation).reprioritize(
+            job.request_id, criticality=job.criticality, deadline_s=job.deadline.at_monotonic_s
+        )
+
     def retire(self, generation: Generation) -> None:
         """A request has ended, in whatever way: it leaves the queue, and workers stop what they do for it."""
         for choice, placement in generation.abandon():

@@ -22,6 +22,7 @@ class CacheOutcome(enum.IntEnum):
     BYPASSED = 2
     MISS = 3
     EXACT_HIT = 4
+    JOINED = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ ones, so that idling saves nothing up.
 """
 
 from bisect import bisect_left, insort
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from penstock_gateway.requests import Criticality
@@ -85,9 +85,16 @@ class FairQueue(Generic[ItemT]):
         self._num_arrived += 1
         rank = _RETURNING_RANK if is_returning else _NEW_RANK
         entry = _Entry(rank, deadline_s, self._num_arrived, key, tenant, criticality, num_tokens, item)
-        self._entries[key] = entry
         self._num_tokens += num_tokens
-        insort(self._lanes[criticality].setdefault(tenant, []), entry)
+        self._put_in(entry)
+
+    def reprioritize(self, key: str, *, criticality: Criticality, deadline_s: float) -> None:
+        """An item that waits is worth more, or less, than it was. Nothing where it does not wait."""
+        entry = self._entries.get(key)
+        if entry is None or (entry.criticality, entry.deadline_s) == (criticality, deadline_s):
+            return
+        self._take_from_lane(entry)
+        self._put_in(replace(entry, criticality=criticality, deadline_s=deadline_s))
 
     def peek(self) -> ItemT | None:
         """The item whose turn it is."""
@@ -149,14 +156,21 @@ class FairQueue(Generic[ItemT]):
     def _is_waiting(self, tenant: str) -> bool:
         return any(tenant in lane for lane in self._lanes.values())
 
+    def _put_in(self, entry: _Entry[ItemT]) -> None:
+        self._entries[entry.key] = entry
+        insort(self._lanes[entry.criticality].setdefault(entry.tenant, []), entry)
+
     def _take_out(self, entry: _Entry[ItemT]) -> None:
+        self._take_from_lane(entry)
+        del self._entries[entry.key]
+        self._num_tokens -= entry.num_tokens
+
+    def _take_from_lane(self, entry: _Entry[ItemT]) -> None:
         lane = self._lanes[entry.criticality]
         line = lane[entry.tenant]
         del line[bisect_left(line, entry)]
         if not line:
             del lane[entry.tenant]
-        del self._entries[entry.key]
-        self._num_tokens -= entry.num_tokens
 
     def _forget_idle_tenants(self) -> None:
         """Forgets the half that was served least: those lose, or gain, least by coming back at the level."""

@@ -1,14 +1,13 @@
-"""The life of an accepted request, from its tokens to its one terminal event. All synchronous: others act on it."""
+"""The life of an answer, from its prompt's tokens to its one terminal event. All synchronous: others act on it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.choice import Choice, Placement
-from penstock_gateway.events import CacheReport, Delta, Final, Finished, FinishReason, Started, TokenLogprobs, Usage
+from penstock_gateway.events import Finished, FinishReason, Started, TokenLogprobs, Usage
+from penstock_gateway.follower import Follower
 from penstock_gateway.requests import Criticality
 from penstock_gateway.sampling import ResolvedSampling
-from penstock_gateway.timeline import Timeline
 from penstock_gateway.vocabulary import Vocabulary
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
@@ -21,7 +20,7 @@ _MAX_DEATHS = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be generated: all that a replica needs to know of a request."""
+    """What is to be generated: all that a replica needs to know of a request. Named after the request that began it."""
 
     request_id: str
     spec: ModelSpec
@@ -43,51 +42,55 @@ class ReplicaIdentity:
 
 
 class Generation:
-    """A request's choices and what its client is told of them.
+    """A request's choices, and those who are told of them.
 
     Args:
-        job: what is to be generated.
+        job: what is to be generated; its criticality and deadline follow the followers'.
         vocabulary: of the job's model.
-        buffer: where events go.
-        timeline: notes the instants.
-        cache: what to report of the cache.
         new_sequence_id: numbers unique in this gateway.
-        is_returning_token_ids: deltas carry token ids.
+
+    Attributes:
+        followers: the requests that wait for it, the one that began it first.
+        replica: the first that had a part of it.
+        is_exact: false where replicas of unequal arithmetic had parts of it.
+        is_kept: the answer was handed to the cache.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        *,
-        vocabulary: Vocabulary,
-        buffer: AnswerBuffer,
-        timeline: Timeline,
-        cache: CacheReport,
-        new_sequence_id: Callable[[], int],
-        is_returning_token_ids: bool,
-    ) -> None:
+    def __init__(self, job: Job, *, vocabulary: Vocabulary, new_sequence_id: Callable[[], int]) -> None:
         self.job = job
         stops = job.sampling.stop
         self.choices = [Choice(i, new_sequence_id(), vocabulary, stops) for i in range(job.sampling.n)]
         self.waiting = list(self.choices)
+        self.followers: list[Follower] = []
         self.replica: ReplicaIdentity | None = None
         self.routing_reason = ""
         self.num_resumed = 0
+        self.is_exact = True
         self.is_over = False
+        self.is_kept = False
         self.queued_s = 0.0
-        self._buffer = buffer
-        self._timeline = timeline
-        self.cache = cache
-        self._is_returning_token_ids = is_returning_token_ids
         self._num_placements = 0
         self._num_deaths = 0
-        self._is_exact = True
         self._cached_prompt_tokens: int | None = None
 
     def __repr__(self) -> str:
         return (
             f"Generation({self.job.request_id}, waiting={len(self.waiting)}/{len(self.choices)}, over={self.is_over})"
         )
+
+    def join(self, follower: Follower) -> None:
+        """A request waits for this answer. First it gets what is there already."""
+        assert not self.is_over, "nothing joins what has ended"
+        self.followers.append(follower)
+        self._match_followers()
+        if self.replica is not None:
+            self._start(follower, self.replica)
+            follower.catch_up(self.choices)
+
+    def leave(self, follower: Follower) -> None:
+        """A request does not wait any more. Whoever calls this retires a generation that nobody waits for."""
+        self.followers.remove(follower)
+        self._match_followers()
 
     def waiting_lengths(self) -> list[int]:
         """Prompt and output so far of each choice that waits for a replica, in tokens."""
@@ -99,14 +102,17 @@ class Generation:
         placed, self.waiting = self.waiting[:count], self.waiting[count:]
         self._num_placements += 1
         first = self.replica or replica
-        self._is_exact &= replica.numerics_fingerprint == first.numerics_fingerprint
+        self.is_exact &= replica.numerics_fingerprint == first.numerics_fingerprint
         if self.replica is None:
-            self._begin(replica, reason)
+            self.replica, self.routing_reason = replica, reason
+            for follower in self.followers:
+                self._start(follower, replica)
         return self._num_placements, placed
 
     def take_output(self, choice: Choice, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> bool:
         """Tokens of a choice came. True where they complete a stop string: the worker need not go on."""
-        self._timeline.token_came()
+        for follower in self.followers:
+            follower.timeline.token_came()
         scan, count = choice.feed(token_ids)
         self._emit(choice, scan.text, token_ids[:count], logprobs[:count])
         if scan.matched is None:
@@ -143,7 +149,7 @@ class Generation:
             self.fail(InternalError(f"the request was running on {_MAX_DEATHS} replicas when they died"))
 
     def fail(self, error: PenstockError) -> None:
-        """Ends the request with an error, if it has not ended."""
+        """Ends it with an error for everybody who waits, if it has not ended."""
         self._end(error)
 
     def abandon(self) -> list[tuple[Choice, Placement]]:
@@ -152,10 +158,6 @@ class Generation:
         running = [(choice, choice.placement) for choice in self.choices if choice.placement is not None]
         self.waiting.clear()
         return running
-
-    def final(self) -> Final:
-        """Usage and timings so far."""
-        return Final(self.usage(), self._timeline.timings(), self.num_resumed, self._is_exact)
 
     def usage(self) -> Usage:
         """Tokens so far."""
@@ -166,40 +168,48 @@ class Generation:
         """Why the choices that have ended did so, in the words of the conventions."""
         return [choice.finish_reason.name.lower() for choice in self.choices if choice.finish_reason is not None]
 
-    def _begin(self, replica: ReplicaIdentity, reason: str) -> None:
-        self.replica, self.routing_reason = replica, reason
-        self._timeline.dispatched()
+    def _match_followers(self) -> None:
+        """Runs at the highest criticality and the latest deadline of those who wait."""
+        if not self.followers:
+            return
+        criticality = max(follower.criticality for follower in self.followers)
+        deadline = max((follower.deadline for follower in self.followers), key=lambda each: each.at_monotonic_s)
+        if (criticality, deadline) != (self.job.criticality, self.job.deadline):
+            self.job = replace(self.job, criticality=criticality, deadline=deadline)
+
+    def _start(self, follower: Follower, replica: ReplicaIdentity) -> None:
+        follower.timeline.dispatched()
         started = Started(
-            request_id=self.job.request_id,
+            request_id=follower.request_id,
             model=self.job.spec.name,
             model_revision=replica.revision,
             replica=replica.replica_id,
-            routing_reason=reason,
-            cache=self.cache,
+            routing_reason=self.routing_reason,
+            cache=follower.cache,
             sampling=self.job.sampling,
-            trace_id=self.job.trace.trace_id_hex,
+            trace_id=follower.trace.trace_id_hex,
             prompt_tokens=len(self.job.prompt_token_ids),
         )
-        self._buffer.put(started)
+        follower.buffer.put(started)
 
     def _emit(self, choice: Choice, text: str, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
-        shown_ids = list(token_ids) if self._is_returning_token_ids else []
-        if text:
-            choice.delivered(text)
-        if text or shown_ids or logprobs:
-            self._buffer.put(Delta(choice.index, text, shown_ids, list(logprobs)))
+        choice.delivered(text, logprobs)
+        for follower in self.followers:
+            follower.take_output(choice.index, text, token_ids, logprobs)
 
     def _finish(self, finished: Finished, choice: Choice) -> None:
         choice.finished = finished
         choice.placement = None
-        self._buffer.put(finished)
+        for follower in self.followers:
+            follower.buffer.put(finished)
         if all(each.is_finished for each in self.choices):
             self._end(None)
 
     def _end(self, error: PenstockError | None) -> None:
         if not self.is_over:
             self.is_over = True
-            self._buffer.close(error)
+            for follower in self.followers:
+                follower.buffer.close(error)
 
     def _count_cached(self, num_tokens: int) -> None:
         """The least of the choices: what no choice had to compute."""

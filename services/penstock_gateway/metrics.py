@@ -36,10 +36,10 @@ class GatewayMetrics:
             semconv.METRIC_REQUEST_DURATION, "Duration of requests.", semconv.REQUEST_DURATION_BOUNDS_S, "error_type"
         )
         self._tokens = Counter(
-            "penstock_gateway_tokens", "Tokens of ended requests.", ("direction", *_LABELS), registry=self.registry
+            "penstock_gateway_tokens", "Tokens of ended generations.", ("direction", *_LABELS), registry=self.registry
         )
         self._resumed = Counter(
-            "penstock_gateway_resumed", "Moves of requests to another replica.", registry=self.registry
+            "penstock_gateway_resumed", "Moves of generations to another replica.", registry=self.registry
         )
 
         self._cache = Counter(
@@ -58,15 +58,19 @@ class GatewayMetrics:
             waited_ns = timeline.first_sent_ns - timeline.arrived_ns
             self._time_to_first_token.labels(operation, model).observe(waited_ns * _SECONDS_PER_NS)
 
-    def observe_output(self, timeline: Timeline, generation: Generation, *, operation: str) -> None:
-        """Tokens of a request that has ended, well or not."""
+    def observe_generation(self, generation: Generation, *, operation: str) -> None:
+        """Tokens of an answer that has ended, well or not; however many requests shared it, they were made once."""
         usage, model = generation.usage(), generation.job.spec.name
         self._tokens.labels("input", operation, model).inc(usage.prompt_tokens)
         self._tokens.labels("output", operation, model).inc(usage.completion_tokens)
         self._resumed.inc(generation.num_resumed)
-        num_steps = usage.completion_tokens // len(generation.choices) - 1
+
+    def observe_pace(self, timeline: Timeline, generation: Generation, *, operation: str) -> None:
+        """How the output came to the request that began it; one that joined did not see all of it come."""
+        num_steps = generation.usage().completion_tokens // len(generation.choices) - 1
         if num_steps > 0 and timeline.first_token_ns is not None and timeline.last_token_ns is not None:
             decode_ns = timeline.last_token_ns - timeline.first_token_ns
+            model = generation.job.spec.name
             self._time_per_output_token.labels(operation, model).observe(decode_ns / num_steps * _SECONDS_PER_NS)
 
     def watch(self, admission: Admission, dispatcher: Dispatcher) -> None:

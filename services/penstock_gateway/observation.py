@@ -11,12 +11,14 @@ from penstock_shared.tracing import AttributeValue, Tracer
 
 def observe(request: RunningRequest, tracer: Tracer, metrics: GatewayMetrics) -> None:
     """Counts and records a request that has ended."""
-    timeline, generation, operation = request.timeline, request.generation, request.operation
+    timeline, operation = request.timeline, request.operation
+    generation, follower = request.generation, request.follower
     metrics.observe_request(timeline, operation=operation, model=request.model, error=request.error)
     attributes: dict[str, AttributeValue] = {}
-    if generation is not None:
-        metrics.observe_output(timeline, generation, operation=operation)
-        attributes = attributes_of(generation, timeline, is_streaming=request.is_streaming)
+    if generation is not None and follower is not None:
+        if not follower.has_joined:
+            metrics.observe_pace(timeline, generation, operation=operation)
+        attributes = attributes_of(generation, follower, is_streaming=request.is_streaming)
     elif request.hit is not None:
         attributes = attributes_of_hit(*request.hit, timeline, tenant=request.tenant, is_streaming=request.is_streaming)
     record_request(

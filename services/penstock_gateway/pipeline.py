@@ -9,22 +9,21 @@ from penstock_gateway.admission import Admission
 from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
 from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.answer_cache import AnswerCache, CacheUse
+from penstock_gateway.answer_key import answer_digest, is_determined
 from penstock_gateway.cache_client import Finding
 from penstock_gateway.capabilities import Limits
-from penstock_gateway.dispatcher import Dispatcher
-from penstock_gateway.events import CacheReport, Started
+from penstock_gateway.events import CacheOutcome, CacheReport, Started
+from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation, Job
 from penstock_gateway.interruption import Interruption
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.observation import error_name, observe
-from penstock_gateway.request_spans import (
-    RequestTrace,
-    operation_of,
-)
-from penstock_gateway.requests import GenerationRequest, Input
+from penstock_gateway.request_spans import RequestTrace, operation_of
+from penstock_gateway.requests import CacheMode, GenerationRequest, Input
 from penstock_gateway.running_request import Identifiers, RunningRequest
 from penstock_gateway.sampling import ResolvedSampling, resolve_sampling
+from penstock_gateway.single_flight import SingleFlight
 from penstock_gateway.stored_answer import StoredAnswer, answer_of, events_of
 from penstock_gateway.timeline import Timeline
 from penstock_gateway.tokenizer_client import TokenizerClient
@@ -42,6 +41,7 @@ from penstock_shared.tracing import Tracer, current_trace
 
 _MAX_WHOLE_ANSWER_BYTES = 8 << 20
 _RETRY_AFTER_OVERFLOW_S = 1.0
+_JOINED = CacheReport(CacheOutcome.JOINED, "an equal request was being answered")
 
 
 class Pipeline:
@@ -53,7 +53,7 @@ class Pipeline:
         admission: bounds of all requests.
         tokenizer: encodes prompts.
         vocabularies: for decoding outputs.
-        dispatcher: finds replicas.
+        flights: runs generations, one for equal requests.
         cache: finds and keeps answers.
         tracer: records the spans.
         metrics: counts.
@@ -69,7 +69,7 @@ class Pipeline:
         admission: Admission,
         tokenizer: TokenizerClient,
         vocabularies: VocabularyStore,
-        dispatcher: Dispatcher,
+        flights: SingleFlight,
         cache: AnswerCache,
         tracer: Tracer,
         metrics: GatewayMetrics,
@@ -81,7 +81,7 @@ class Pipeline:
         self._admission = admission
         self._tokenizer = tokenizer
         self._vocabularies = vocabularies
-        self._dispatcher = dispatcher
+        self._flights = flights
         self._cache = cache
         self._tracer = tracer
         self._metrics = metrics
@@ -145,27 +145,69 @@ class Pipeline:
         ticket = self._admission.admit(request.tenant, asked.criticality, estimate_prompt_tokens(given))
         held.callback(self._admission.release, ticket)
         request.timeline.admitted()
-        request.cache = self._cache.plan(asked, spec, request.tenant)
-        finding, ids = await self._look_up_and_tokenize(given, spec, request, request.cache)
-        self._metrics.observe_cache(finding.report)
+        use = self._plan(request, spec)
+        buffer = self._make_buffer(interruption, is_streaming=request.is_streaming)
+        begun = self._flights.find(request.flight_key)
+        if begun is not None:
+            return self._join(begun, request, buffer, held)
+        finding, ids = await self._look_up_and_tokenize(given, spec, request, use)
         if finding.answer is not None:
             return self._found(request, spec, finding.report, finding.answer)
         self._admission.settle(ticket, len(ids))
         vocabulary = await self._vocabularies.get(spec)
+        begun = self._flights.find(request.flight_key)  # by an equal request, meanwhile
+        if begun is not None:
+            return self._join(begun, request, buffer, held)
+        job = self._job(request, spec, ids)
+        generation = Generation(job, vocabulary=vocabulary, new_sequence_id=self._identifiers.new_sequence_id)
+        follower = self._follow(generation, request, finding.report, buffer, held)
+        self._flights.begin(request.flight_key, generation, follower)
+        return GeneratedAnswer(generation, follower, is_streaming=request.is_streaming)
+
+    def _plan(self, request: RunningRequest, spec: ModelSpec) -> CacheUse:
+        """Whether there is one answer to the request, and who may share it: the cache, and equal requests under way."""
+        asked, digest = request.asked, None
+        if asked.cache.mode is not CacheMode.BYPASS and is_determined(asked, spec):
+            bound = self._limits.max_output_tokens
+            digest = answer_digest(asked, spec, tenant=request.tenant, max_output_tokens=bound)
+        request.flight_key = digest if asked.cache.mode is CacheMode.USE else None
+        use = request.cache = self._cache.plan(asked, digest, request.tenant)
+        return use
+
+    def _join(self, begun: Generation, request: RunningRequest, buffer: AnswerBuffer, held: ExitStack) -> Answer:
+        """Takes a share of what is being generated already."""
+        follower = self._follow(begun, request, _JOINED, buffer, held)
+        self._flights.join(begun, follower)
+        return GeneratedAnswer(begun, follower, is_streaming=request.is_streaming)
+
+    def _follow(
+        self,
+        generation: Generation,
+        request: RunningRequest,
+        report: CacheReport,
+        buffer: AnswerBuffer,
+        held: ExitStack,
+    ) -> Follower:
+        """A request's share of a generation. It is given up however the request ends."""
+        self._metrics.observe_cache(report)
         request.timeline.tokenized()
-        buffer = self._make_buffer(interruption, is_streaming=request.is_streaming)
-        generation = request.generation = Generation(
-            self._job(request, spec, ids),
-            vocabulary=vocabulary,
-            buffer=buffer,
+        follower = Follower(
+            request_id=request.request_id,
+            criticality=request.asked.criticality,
+            deadline=request.deadline,
+            trace=request.trace.request,
+            cache=report,
             timeline=request.timeline,
-            cache=finding.report,
-            new_sequence_id=self._identifiers.new_sequence_id,
-            is_returning_token_ids=asked.is_returning_token_ids,
+            buffer=buffer,
+            is_returning_token_ids=request.asked.is_returning_token_ids,
         )
-        held.callback(self._dispatcher.retire, generation)
-        self._dispatcher.enqueue(generation)
-        return GeneratedAnswer(generation, buffer, request.timeline, is_streaming=request.is_streaming)
+        request.generation, request.follower = generation, follower
+        held.callback(self._leave, request, generation, follower)
+        return follower
+
+    def _leave(self, request: RunningRequest, generation: Generation, follower: Follower) -> None:
+        if self._flights.leave(request.flight_key, generation, follower):
+            self._metrics.observe_generation(generation, operation=request.operation)
 
     async def _look_up_and_tokenize(
         self, given: Input, spec: ModelSpec, request: RunningRequest, use: CacheUse
@@ -194,6 +236,7 @@ class Pipeline:
         return finding
 
     def _found(self, request: RunningRequest, spec: ModelSpec, report: CacheReport, answer: StoredAnswer) -> Answer:
+        self._metrics.observe_cache(report)
         started = Started(
             request_id=request.request_id,
             model=spec.name,
@@ -210,9 +253,11 @@ class Pipeline:
         return FoundAnswer(events, answer.usage, request.timeline, is_streaming=request.is_streaming)
 
     def _keep(self, request: RunningRequest) -> None:
-        """A complete answer goes to the cache, when its client has all of it."""
-        if request.generation is not None and request.cache is not None and request.cache.digest is not None:
-            self._cache.keep(request.cache, answer_of(request.generation), request.trace.request)
+        """A complete answer goes to the cache, when the first of its clients has all of it."""
+        generation, use = request.generation, request.cache
+        if generation is not None and use is not None and use.digest is not None and not generation.is_kept:
+            generation.is_kept = True
+            self._cache.keep(use, answer_of(generation), request.trace.request)
 
     async def _tokenize(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
         """The prompt's ids. Calls to the tokenizer belong to the tokenize span."""

@@ -13,7 +13,8 @@ from penstock_gateway.credit import CreditLedger
 from penstock_gateway.events import FinishReason
 from penstock_gateway.generation import Generation, ReplicaIdentity
 from penstock_gateway.session_health import SessionHealth
-from penstock_shared.errors import DeadlineExceededError, from_proto_error
+from penstock_shared.deadlines import Deadline
+from penstock_shared.errors import DeadlineExceededError, PenstockError, from_proto_error
 
 # A worker stops overdue work by its own clock, a little before or after ours.
 _CLOCK_MARGIN_S = 1.0
@@ -44,6 +45,12 @@ class _Placed:
     generation: Generation
     choice: Choice
     attempt: int
+    deadline: Deadline
+
+    @property
+    def has_more_time(self) -> bool:
+        """Whether somebody with a later deadline has joined since; the worker was told of the earlier one only."""
+        return self.generation.job.deadline.at_monotonic_s > self.deadline.at_monotonic_s
 
 
 class ReplicaLink:
@@ -96,7 +103,7 @@ class ReplicaLink:
         for choice in choices:
             num_tokens = len(generation.job.prompt_token_ids) + len(choice.output_token_ids)
             self.ledger.spend(choice.sequence_id, num_tokens)
-            self._placed[choice.sequence_id] = _Placed(generation, choice, attempt)
+            self._placed[choice.sequence_id] = _Placed(generation, choice, attempt, generation.job.deadline)
         self.num_dispatched += len(choices)
         group = worker_messages.sequence_group(generation.job, choices, attempt)
         self._submits.append((self.ledger.credit.epoch, group))
@@ -197,7 +204,7 @@ class ReplicaLink:
             return
         reason = FinishReason(end.reason)
         if reason is FinishReason.ERROR:
-            generation.fail(from_proto_error(end.error))
+            self._fail(placed, from_proto_error(end.error))
         elif reason is FinishReason.CANCELLED:
             self._end_uncalled_for(generation, choice)
         else:
@@ -205,6 +212,14 @@ class ReplicaLink:
             generation.end_choice(
                 choice, reason, stop_token_id=stop_token_id, cached_prompt_tokens=end.cached_prompt_tokens
             )
+
+    def _fail(self, placed: _Placed, error: PenstockError) -> None:
+        """The worker reports an error. A deadline that is not the last one any more is none: the work goes on."""
+        if error.code is DeadlineExceededError.code and placed.has_more_time:
+            placed.generation.resume(was_death=False)
+            self._owner.requeue(placed.generation, [placed.choice])
+        else:
+            placed.generation.fail(error)
 
     def _end_uncalled_for(self, generation: Generation, choice: Choice) -> None:
         """The worker cancelled a sequence by itself: it is overdue, or the worker wants to be rid of it."""
@@ -223,7 +238,7 @@ class ReplicaLink:
             if result.outcome == _OVER_CREDIT and not placed.generation.is_over:
                 self._owner.requeue(placed.generation, [placed.choice])
             else:
-                placed.generation.fail(from_proto_error(result.error))
+                self._fail(placed, from_proto_error(result.error))
         self._owner.wake()
 
     def _take_heartbeat(self, heartbeat: worker_pb2.Heartbeat) -> None:

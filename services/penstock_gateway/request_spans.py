@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from penstock_gateway.events import CacheReport, Started, Usage
+from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation
 from penstock_gateway.requests import ChatInput, GenerationRequest
 from penstock_gateway.sampling import ResolvedSampling
@@ -79,17 +80,19 @@ def record_request(
     )
 
 
-def attributes_of(generation: Generation, timeline: Timeline, *, is_streaming: bool) -> dict[str, AttributeValue]:
+def attributes_of(generation: Generation, follower: Follower, *, is_streaming: bool) -> dict[str, AttributeValue]:
     """What the conventions and we say of a request that was dispatched or at least tokenized."""
     job = generation.job
-    found = _of_answer(job.request_id, job.spec.name, job.sampling, generation.usage(), generation.cache)
+    found = _of_answer(follower.request_id, job.spec.name, job.sampling, generation.usage(), follower.cache)
     found |= {
         semconv.GEN_AI_REQUEST_STREAM: is_streaming,
         semconv.GEN_AI_RESPONSE_FINISH_REASONS: generation.finish_reasons(),
         semconv.PENSTOCK_TENANT: job.tenant,
         semconv.PENSTOCK_NUM_RESUMED: generation.num_resumed,
-        **_time_to_first_chunk(timeline),
+        **_time_to_first_chunk(follower.timeline),
     }
+    if follower.has_joined:
+        found[semconv.PENSTOCK_JOINED_REQUEST] = job.request_id
     if generation.replica is not None:
         found[semconv.PENSTOCK_REPLICA] = generation.replica.replica_id
         found[semconv.PENSTOCK_ROUTING_REASON] = generation.routing_reason

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from penstock_gateway.answer_cache import CacheUse
 from penstock_gateway.events import Started
+from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation
 from penstock_gateway.request_spans import RequestTrace
 from penstock_gateway.requests import GenerationRequest
@@ -31,9 +32,11 @@ class RunningRequest:
 
     Attributes:
         model: the name of the model that is meant, once that is known.
+        flight_key: names its answer to requests that may share it; None: nobody may.
         cache: what the cache may do, once that is known.
         hit: what was told, where the answer was there already.
-        generation: where it was not.
+        generation: where it was not; perhaps shared.
+        follower: its share of the generation.
         error: the name of the status that it failed with.
     """
 
@@ -46,7 +49,9 @@ class RunningRequest:
     timeline: Timeline
     trace: RequestTrace
     model: str = _UNKNOWN_MODEL
+    flight_key: bytes | None = None
     cache: CacheUse | None = None
     hit: tuple[Started, StoredAnswer] | None = None
     generation: Generation | None = None
+    follower: Follower | None = None
     error: str | None = None

@@ -30,8 +30,8 @@ class StoredAnswer:
 
 def answer_of(generation: Generation) -> StoredAnswer | None:
     """What there is to keep of a generation: None where it did not end well, or is not the one answer of its model."""
-    replica, final = generation.replica, generation.final()
-    if replica is None or replica.revision != generation.job.spec.revision or not final.is_exact_continuation:
+    replica = generation.replica
+    if replica is None or replica.revision != generation.job.spec.revision or not generation.is_exact:
         return None
     choices: list[StoredChoice] = []
     for choice in generation.choices:
@@ -40,7 +40,7 @@ def answer_of(generation: Generation) -> StoredAnswer | None:
             return None
         ids = tuple(choice.output_token_ids)
         choices.append(StoredChoice(choice.text, ids, ended.reason, ended.stop_string, ended.stop_token_id))
-    return StoredAnswer(tuple(choices), final.usage, replica.revision)
+    return StoredAnswer(tuple(choices), generation.usage(), replica.revision)
 
 
 def events_of(answer: StoredAnswer, started: Started, *, is_returning_token_ids: bool) -> list[Event]:

@@ -36,6 +36,7 @@ PENSTOCK_TENANT: Final = "penstock.tenant"
 PENSTOCK_REPLICA: Final = "penstock.replica"
 PENSTOCK_ROUTING_REASON: Final = "penstock.routing_reason"
 PENSTOCK_CACHE_OUTCOME: Final = "penstock.cache.outcome"
+PENSTOCK_JOINED_REQUEST: Final = "penstock.joined.request_id"
 PENSTOCK_NUM_PREEMPTIONS: Final = "penstock.num_preemptions"
 PENSTOCK_NUM_RESUMED: Final = "penstock.num_resumed"
 

@@ -127,6 +127,7 @@ class Deployment:
         await self.until(lambda: self.gateway.admission.num_requests == 0)
         await self.until(lambda: all(link.ledger.num_sequences == 0 for link in self.gateway.dispatcher.links))
         assert all(len(queue) == 0 for queue in self.gateway.dispatcher.queues.values())
+        assert not self.gateway.flights.generations
         self.gateway.dispatcher.check_invariants()
         self.gateway.admission.check_invariants()
 

@@ -100,3 +100,26 @@ async def test_too_much_unread_output_is_an_overflow() -> None:
     unread.put(delta("x" * 20))
     unread.put(delta("x"))
     assert overflow.count == 1
+
+
+async def test_what_there_was_before_a_stream_came_is_no_overflow() -> None:
+    """It had no chance to read it; what comes after that counts as ever."""
+    overflow = Overflow()
+    unread = buffer(max_bytes=100, on_overflow=overflow)
+    reading = asyncio.ensure_future(unread.next_events())
+    await asyncio.sleep(0)
+    unread.put_earlier([delta("x" * 200)])
+    unread.put(delta("y" * 20))
+    assert overflow.count == 0
+    assert await reading == [delta("x" * 200 + "y" * 20)]
+    unread.put(delta("x" * 21))
+    assert overflow.count == 1
+
+
+async def test_what_there_was_before_counts_for_a_whole_answer() -> None:
+    """It must fit into one message with the rest."""
+    overflow = Overflow()
+    unread = buffer(is_streaming=False, max_bytes=100, on_overflow=overflow)
+    unread.put_earlier([delta("x" * 20)])
+    unread.put(delta("x"))
+    assert overflow.count == 1

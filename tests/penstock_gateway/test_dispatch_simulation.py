@@ -7,109 +7,18 @@ import asyncio
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 from fakes.clock import FakeClock
-from fakes.gateway_deployment import SPEC
+from fakes.generations import VOCABULARY, follower, job
+from fakes.simulated_replica import NUM_SEQUENCES, SimulatedReplica, expected_output, open_link
 
-from penstock.types.v1 import types_pb2
-from penstock.worker.v1 import worker_pb2
 from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.dispatcher import Dispatcher
-from penstock_gateway.events import CacheOutcome, CacheReport, Delta
-from penstock_gateway.generation import Generation, Job
-from penstock_gateway.replica_link import ReplicaLink
-from penstock_gateway.requests import Criticality, SamplingRequest
-from penstock_gateway.sampling import resolve_sampling
-from penstock_gateway.session_health import SessionHealth
-from penstock_gateway.timeline import Timeline
-from penstock_gateway.vocabulary import Vocabulary
+from penstock_gateway.events import Delta
+from penstock_gateway.generation import Generation
 from penstock_shared.deadlines import Deadline
 from penstock_shared.errors import PenstockError
-from penstock_shared.tracing import TraceContext
-
-VOCABULARY = Vocabulary("f", tuple(bytes([value]) for value in range(256)))
-BLOCK_SIZE = 16
-NUM_SEQUENCES = 3
-PREFILL_TOKENS = 120
-
-
-def expected_output(request_id: str, choice: int) -> bytes:
-    """What a choice says, wherever it is generated."""
-    return f"{request_id}/{choice} says hello".encode()
-
-
-@dataclass(eq=False)
-class SimulatedReplica:
-    """A worker that checks its session's spending and generates a token of each sequence a step."""
-
-    link: ReplicaLink
-    num_sequences: int = NUM_SEQUENCES
-    epoch: int = 1
-    seq: int = 1
-    running: dict[tuple[int, int], tuple[worker_pb2.SequenceGroup, worker_pb2.SequenceChoice, int]] = field(
-        default_factory=dict
-    )
-
-    def exchange(self) -> None:
-        """Takes what the gateway has to say."""
-        for message in self.link.take_outbox():
-            if message.HasField("submit"):
-                self._take_submit(message.submit)
-            for ref in message.cancel.sequences:
-                if self.running.pop((ref.sequence_id, ref.attempt), None) is not None:
-                    self._end(ref.sequence_id, ref.attempt, types_pb2.FINISH_REASON_CANCELLED)
-
-    def grant(self, num_sequences: int) -> None:
-        """New credit; a smaller one too."""
-        self.num_sequences = num_sequences
-        self.epoch += 1
-        self._send(credit=credit(self.epoch, num_sequences))
-
-    def step(self) -> None:
-        """One token of each running sequence."""
-        step = worker_pb2.Step()
-        for key, (group, choice, position) in list(self.running.items()):
-            said = expected_output(group.request_id, choice.index)
-            output = step.outputs.add(sequence_id=key[0], attempt=key[1], token_ids=said[position : position + 1])
-            self.running[key] = (group, choice, position + 1)
-            if position + 1 == len(said):
-                output.end.reason = types_pb2.FINISH_REASON_STOP
-                del self.running[key]
-        self._send(step=step)
-
-    def _take_submit(self, submit: worker_pb2.Submit) -> None:
-        assert submit.credit_epoch <= self.epoch, "an epoch that was never granted"
-        ack = worker_pb2.SubmitAck()
-        for group in submit.groups:
-            for choice in group.choices:
-                key = (choice.sequence_id, group.attempt)
-                fits = len(self.running) < self.num_sequences
-                assert fits or submit.credit_epoch < self.epoch, "overspent"
-                outcome = worker_pb2.SUBMIT_OUTCOME_ACCEPTED if fits else worker_pb2.SUBMIT_OUTCOME_OVER_CREDIT
-                ref = worker_pb2.SequenceRef(sequence_id=key[0], attempt=key[1])
-                ack.results.add(sequence=ref, outcome=outcome)
-                if fits:
-                    assert key not in self.running
-                    self.running[key] = (group, choice, len(choice.output_token_ids))
-        self._send(submit_ack=ack)
-
-    def _end(self, sequence_id: int, attempt: int, reason: "types_pb2.FinishReason.ValueType") -> None:
-        output = worker_pb2.SequenceOutput(sequence_id=sequence_id, attempt=attempt)
-        output.end.reason = reason
-        self._send(step=worker_pb2.Step(outputs=[output]))
-
-    def _send(self, **message: object) -> None:
-        self.seq += 1
-        self.link.take(worker_pb2.SessionResponse(seq=self.seq, **message))  # type: ignore[arg-type]
-
-
-def credit(epoch: int, num_sequences: int) -> worker_pb2.Credit:
-    """Sequences are what is scarce."""
-    return worker_pb2.Credit(
-        epoch=epoch, num_sequences=num_sequences, prefill_tokens=PREFILL_TOKENS * 10, kv_blocks=1000
-    )
 
 
 class Simulation:
@@ -130,19 +39,7 @@ class Simulation:
     def open_replica(self) -> None:
         """A session opens."""
         self.num_replicas += 1
-        hello = worker_pb2.Hello(
-            replica_id=f"replica-{self.num_replicas}",
-            model=SPEC.name,
-            numerics_fingerprint="fp32",
-            limits=worker_pb2.Limits(context_length=1024, block_size=BLOCK_SIZE, num_kv_blocks=1000),
-            credit=credit(1, NUM_SEQUENCES),
-        )
-        link = ReplicaLink(
-            hello,
-            owner=self.dispatcher,
-            health=SessionHealth(self.clock, check_interval_s=1),
-            notify_writer=lambda: None,
-        )
+        link = open_link(f"replica-{self.num_replicas}", self.dispatcher, self.clock)
         self.replicas.append(SimulatedReplica(link))
         self.dispatcher.add_link(link)
 
@@ -156,32 +53,9 @@ class Simulation:
         self.num_requests += 1
         request_id = f"r{self.num_requests}"
         buffer = AnswerBuffer(is_streaming=True, max_bytes=1 << 20, on_overflow=lambda: None)
-        sampling = resolve_sampling(
-            SamplingRequest(n=num_choices),
-            SPEC.sampling_defaults,
-            tokens_left=100,
-            max_output_tokens=100,
-            draw_seed=lambda: 1,
-        )
-        job = Job(
-            request_id=request_id,
-            spec=SPEC,
-            prompt_token_ids=[1] * 10,
-            sampling=sampling,
-            tenant=tenant,
-            criticality=Criticality.STANDARD,
-            deadline=Deadline(1e6, self.clock),
-            trace=TraceContext(1, 1, is_sampled=False),
-        )
-        generation = Generation(
-            job,
-            vocabulary=VOCABULARY,
-            buffer=buffer,
-            timeline=Timeline.begin(lambda: 0, lambda: 0),
-            cache=CacheReport(CacheOutcome.SKIPPED, ""),
-            new_sequence_id=lambda: next(self.sequence_ids),
-            is_returning_token_ids=True,
-        )
+        made = job(request_id, num_choices=num_choices, tenant=tenant, deadline=Deadline(1e6, self.clock))
+        generation = Generation(made, vocabulary=VOCABULARY, new_sequence_id=lambda: next(self.sequence_ids))
+        generation.join(follower(made, buffer=buffer))
         self.open[request_id] = (generation, buffer)
         self.dispatcher.enqueue(generation)
 

@@ -2,43 +2,19 @@
 
 import pytest
 from fakes.gateway_deployment import SPEC
+from fakes.generations import VOCABULARY, job
 
-from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.events import CacheOutcome, CacheReport, FinishReason, Started, Usage
-from penstock_gateway.generation import Generation, Job, ReplicaIdentity
-from penstock_gateway.requests import Criticality, SamplingRequest
-from penstock_gateway.sampling import resolve_sampling
+from penstock_gateway.generation import Generation, ReplicaIdentity
 from penstock_gateway.stored_answer import StoredAnswer, StoredChoice, answer_of, events_of
-from penstock_gateway.timeline import Timeline
-from penstock_gateway.vocabulary import Vocabulary
-from penstock_shared.deadlines import Deadline
-from penstock_shared.tracing import TraceContext
 
-BYTES = Vocabulary("bytes", tuple(bytes([value]) for value in range(256)))
 REPORT = CacheReport(CacheOutcome.MISS, "")
 REPLICA = ReplicaIdentity("replica-0", SPEC.revision, "fp32")
 
 
 def generation(num_choices: int = 2) -> Generation:
     """A request that waits."""
-    sampling = resolve_sampling(
-        SamplingRequest(n=num_choices),
-        SPEC.sampling_defaults,
-        tokens_left=100,
-        max_output_tokens=100,
-        draw_seed=lambda: 1,
-    )
-    trace = TraceContext(1, 1, is_sampled=False)
-    job = Job("r", SPEC, [1] * 10, sampling, "acme", Criticality.STANDARD, Deadline.after(60), trace)
-    return Generation(
-        job,
-        vocabulary=BYTES,
-        buffer=AnswerBuffer(is_streaming=True, max_bytes=1 << 20, on_overflow=lambda: None),
-        timeline=Timeline.begin(lambda: 0, lambda: 0),
-        cache=REPORT,
-        new_sequence_id=lambda: 1,
-        is_returning_token_ids=False,
-    )
+    return Generation(job(num_choices=num_choices), vocabulary=VOCABULARY, new_sequence_id=lambda: 1)
 
 
 def end(of: Generation, index: int, reason: FinishReason = FinishReason.STOP) -> None:

@@ -31,11 +31,11 @@ class _CacheModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheMode.V
     CACHE_MODE_UNSPECIFIED: _CacheMode.ValueType  # 0
     """Treated as CACHE_MODE_USE."""
     CACHE_MODE_USE: _CacheMode.ValueType  # 1
-    """Look up and store."""
+    """Look up and store. An equal request that is being answered is joined."""
     CACHE_MODE_BYPASS: _CacheMode.ValueType  # 2
-    """Neither look up nor store."""
+    """Neither look up nor store, and join nobody."""
     CACHE_MODE_REFRESH: _CacheMode.ValueType  # 3
-    """Do not look up; store the new answer."""
+    """Neither look up nor join: generate anew, and store the new answer."""
 
 class CacheMode(_CacheMode, metaclass=_CacheModeEnumTypeWrapper):
     """What the cache may do for a request."""
@@ -43,11 +43,11 @@ class CacheMode(_CacheMode, metaclass=_CacheModeEnumTypeWrapper):
 CACHE_MODE_UNSPECIFIED: CacheMode.ValueType  # 0
 """Treated as CACHE_MODE_USE."""
 CACHE_MODE_USE: CacheMode.ValueType  # 1
-"""Look up and store."""
+"""Look up and store. An equal request that is being answered is joined."""
 CACHE_MODE_BYPASS: CacheMode.ValueType  # 2
-"""Neither look up nor store."""
+"""Neither look up nor store, and join nobody."""
 CACHE_MODE_REFRESH: CacheMode.ValueType  # 3
-"""Do not look up; store the new answer."""
+"""Neither look up nor join: generate anew, and store the new answer."""
 Global___CacheMode: _TypeAlias = CacheMode  # noqa: Y015
 
 class _CacheOutcome:
