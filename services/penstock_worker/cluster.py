@@ -1,17 +1,23 @@
-"""The Ray that fleet and replicas run on: a private one on loopback, or the cluster of RAY_ADDRESS."""
+"""The Ray that fleet and replicas run on.
+
+A private one on loopback; or the head of a cluster, which nodes join (`penstock_worker.node`); or that of RAY_ADDRESS.
+"""
 
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from penstock_shared.errors import FailedPreconditionError
+from penstock_worker.addresses import split_address
 from penstock_worker.scratch import scratch_directory
 from penstock_worker.settings import WorkerSettings
 
 NAMESPACE = "penstock"
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about Ray's least: no data passes through it
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about Ray's least: no data passes through it
 _AUTH_TOKEN_BYTES = 32
 # Read when Ray is imported, and by its child processes.
 _ENVIRONMENT = {
@@ -26,7 +32,6 @@ _PRIVATE_ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # One idle Python process a core, started for nothing.
     "RAY_prestart_worker_first_driver": "0",
-    "RAY_AUTH_MODE": "token",
 }
 
 
@@ -39,10 +44,10 @@ def running_ray(settings: WorkerSettings) -> Iterator[None]:
     Raises:
         ConnectionError: no cluster answers at RAY_ADDRESS.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ray_environment(settings.ray_token_file))
     # Not below the state directory: Ray's socket paths must stay under 108 characters.
     with scratch_directory() as directory:
-        where = _remote(settings.ray_address) if settings.ray_address else _private(settings, directory)
+        where = _where(settings, directory)
         import ray  # noqa: PLC0415 - after its environment
 
         ray.init(namespace=NAMESPACE, log_to_driver=True, configure_logging=False, **where)
@@ -52,8 +57,41 @@ def running_ray(settings: WorkerSettings) -> Iterator[None]:
             ray.shutdown(wait_for_processes=True)
 
 
-def _remote(address: str) -> dict[str, Any]:
-    return {"address": address}
+def ray_environment(token_file: Path | None) -> dict[str, str]:
+    """For every process of ours that is part of a Ray; it proves itself with the token in the file.
+
+    Raises:
+        FailedPreconditionError: the file cannot be read or is empty.
+    """
+    if token_file is None:
+        return _ENVIRONMENT
+    try:
+        is_empty = not token_file.read_text().strip()
+    except OSError as error:
+        raise FailedPreconditionError(f"Ray token {token_file}: {error.strerror}") from error
+    if is_empty:
+        raise FailedPreconditionError(f"Ray token {token_file}: empty")
+    return _ENVIRONMENT | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token_file.absolute())}
+
+
+def _where(settings: WorkerSettings, directory: Path) -> dict[str, Any]:
+    """What tells `ray.init` which Ray to be part of."""
+    if settings.ray_address is not None:
+        return {"address": settings.ray_address}
+    if settings.ray_head is not None:
+        return _head(settings.ray_head, directory)
+    return _private(settings, directory)
+
+
+def _head(address: str, directory: Path) -> dict[str, Any]:
+    """The first node of a cluster, without room for replicas: these go to the nodes that join."""
+    host, port = split_address(address)
+    try:
+        node_address = socket.gethostbyname(host)
+    except OSError as error:
+        raise FailedPreconditionError(f"PENSTOCK_WORKER_RAY_HEAD: {host} is not known: {error.strerror}") from error
+    os.environ["RAY_GCS_SERVER_PORT"] = str(port)
+    return _started_here(directory) | {"num_cpus": 0, "num_gpus": 0, "_node_ip_address": node_address}
 
 
 def _private(settings: WorkerSettings, directory: Path) -> dict[str, Any]:
@@ -61,11 +99,14 @@ def _private(settings: WorkerSettings, directory: Path) -> dict[str, Any]:
     token_file = directory / "token"
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(_AUTH_TOKEN_BYTES))
-    os.environ.update(_PRIVATE_ENVIRONMENT, RAY_AUTH_TOKEN_PATH=str(token_file))
+    os.environ.update(_PRIVATE_ENVIRONMENT | ray_environment(token_file))
+    return _started_here(directory) | {"num_cpus": settings.replicas * settings.num_threads}
+
+
+def _started_here(directory: Path) -> dict[str, Any]:
     return {
         "address": "local",
         "include_dashboard": False,
-        "num_cpus": settings.replicas * settings.num_threads,
-        "object_store_memory": _OBJECT_STORE_BYTES,
+        "object_store_memory": OBJECT_STORE_BYTES,
         "_temp_dir": str(directory),
     }

@@ -4,10 +4,11 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import SettingsConfigDict
 
 from penstock_shared.settings import ServiceSettings
+from penstock_worker.addresses import is_loopback
 
 _BIND = r"^.+:\d{1,5}$"
 _MODEL_NAME = r"^[A-Za-z0-9._/-]{1,128}$"
@@ -21,7 +22,8 @@ class WorkerSettings(ServiceSettings):
     )
 
     fleet_bind: str = Field("127.0.0.1:50054", pattern=_BIND)
-    # Where replicas listen, on ports that the system chooses, and where gateways are told to find them.
+    # Where replicas listen, on ports that the system chooses, and where gateways are told to find them; unless set,
+    # where they listen. Who listens everywhere is found at the address of its Ray node.
     replica_host: str = "127.0.0.1"
     replica_advertise_host: str | None = None
     model_dir: Path
@@ -35,6 +37,25 @@ class WorkerSettings(ServiceSettings):
     max_step_tokens: int = Field(2048, ge=1)
     block_size: int = Field(16, ge=1)
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
+    # What nodes of the same Ray prove themselves with.
+    ray_token_file: Path | None = None
+    # host:port of this machine where nodes join the Ray of this process. Unless set, it is private, on loopback.
+    ray_head: str | None = Field(None, pattern=_BIND)
+
+    @field_validator("ray_head")
+    @classmethod
+    def _check_ray_head(cls, ray_head: str | None, others: ValidationInfo) -> str | None:
+        """Ray then listens on every interface, and whoever may speak to it may run code."""
+        found = others.data
+        if ray_head is None:
+            return None
+        if found.get("ray_address") is not None:
+            raise ValueError("RAY_ADDRESS names another Ray: set one of the two")
+        if found.get("ray_token_file") is None:
+            raise ValueError("needs PENSTOCK_WORKER_RAY_TOKEN_FILE")
+        if is_loopback(found.get("replica_advertise_host") or found.get("replica_host", "")):
+            raise ValueError("replicas on other nodes cannot be reached on loopback: set PENSTOCK_WORKER_REPLICA_HOST")
+        return ray_head
 
     @property
     def num_threads(self) -> int:

@@ -29,6 +29,12 @@ def run_worker(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
         ({"PENSTOCK_WORKER_REPLICAS": "0"}, "PENSTOCK_WORKER_REPLICAS: got '0'"),
         ({"PENSTOCK_WORKER_MODEL_DIR": "{empty}"}, "config.json: got 'No such file or directory'"),
         ({"PENSTOCK_FLEET_CREDENTIAL_FILE": "/nowhere"}, "fleet credential /nowhere: No such file or directory"),
+        ({"PENSTOCK_WORKER_RAY_HEAD": "fleet:6379"}, "needs PENSTOCK_WORKER_RAY_TOKEN_FILE"),
+        ({"PENSTOCK_WORKER_RAY_HEAD": "fleet:6379", "RAY_ADDRESS": "10.0.0.1:6379"}, "set one of the two"),
+        (
+            {"PENSTOCK_WORKER_RAY_HEAD": "fleet:6379", "PENSTOCK_WORKER_RAY_TOKEN_FILE": "/token"},
+            "PENSTOCK_WORKER_RAY_HEAD: got 'fleet:6379'; Value error, replicas on other nodes cannot be reached",
+        ),
     ],
 )
 def test_what_cannot_serve_ends_with_one_line_and_exit_code_1(

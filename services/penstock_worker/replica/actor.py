@@ -11,6 +11,7 @@ from penstock_shared.errors import PenstockError
 from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
+from penstock_worker.addresses import advertised_host
 from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
 from penstock_worker.settings import WorkerSettings
 
@@ -108,12 +109,19 @@ class ReplicaActor:
         port = await self._server.start()
         self._server.crashed.add_done_callback(self._die)
         return Registration(
-            address=f"{settings.replica_advertise_host or settings.replica_host}:{port}",
+            address=f"{self._advertised_host()}:{port}",
             revision=model.revision,
             tokenizer_fingerprint=fingerprint,
             numerics_fingerprint=identity.numerics_fingerprint,
             plan=model.plan,
         )
+
+    def _advertised_host(self) -> str:
+        import ray  # noqa: PLC0415 - this process's environment is Ray's to make
+
+        settings = self._settings
+        node_address: str = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        return settings.replica_advertise_host or advertised_host(settings.replica_host, node_address)
 
     def _die(self, crash: "asyncio.Future[Exception]") -> None:
         """The engine is beyond use: the process ends, and Ray starts another."""
