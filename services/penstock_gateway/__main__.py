@@ -28,12 +28,14 @@ from penstock_gateway.key_ring import KeyRing
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
+from penstock_gateway.rate_limiter import RateLimiter
 from penstock_gateway.readiness import Readiness
 from penstock_gateway.replica_pool import ReplicaPool
 from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.single_flight import SingleFlight
+from penstock_gateway.tenants_file import TENANTS_FILE_NAME, watch_tenants
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
 from penstock_shared.api_keys import KEYS_FILE_NAME
@@ -85,8 +87,8 @@ class Gateway:
         is_serving: what its health service says.
 
     Raises:
-        FailedPreconditionError: the fleet credential or the key file cannot be read, or other machines would be let
-            in without a credential.
+        FailedPreconditionError: the fleet credential, key or tenants file cannot be read, or other machines would be
+            let in without a credential.
     """
 
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
@@ -113,7 +115,16 @@ class Gateway:
             longest_wait_s=settings.longest_wait_without_replica_s,
         )
         self.flights = SingleFlight(self.dispatcher)
-        self.admission = _admission(settings)
+        self._tenants = watch_tenants(
+            settings.tenants_file or settings.state_dir / TENANTS_FILE_NAME,
+            Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
+        )
+        self.admission = Admission(
+            total=Bounds(settings.max_requests, settings.max_prompt_tokens),
+            per_tenant=self._tenants.bounds_of,
+            clock=time.monotonic,
+        )
+        self.rates = RateLimiter(self._tenants.rates_of, time.monotonic)
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
         self.models = ModelCatalog(time.time)
@@ -176,6 +187,8 @@ class Gateway:
             models=self.models,
             limits=limits,
             admission=self.admission,
+            tenants=self._tenants,
+            rates=self.rates,
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
             flights=self.flights,
@@ -235,14 +248,6 @@ def _authenticator(settings: GatewaySettings) -> Authenticator:
             "`penstock keys create --tenant NAME`, or let everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
         )
     return authenticator
-
-
-def _admission(settings: GatewaySettings) -> Admission:
-    return Admission(
-        total=Bounds(settings.max_requests, settings.max_prompt_tokens),
-        per_tenant=Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
-        clock=time.monotonic,
-    )
 
 
 def _identifiers() -> Identifiers:

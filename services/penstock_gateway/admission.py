@@ -49,13 +49,13 @@ class Admission:
 
     Args:
         total: bounds over all tenants.
-        per_tenant: bounds of each tenant.
+        per_tenant: bounds of a tenant, as they are now.
         clock: monotonic seconds.
     """
 
-    def __init__(self, *, total: Bounds, per_tenant: Bounds, clock: Callable[[], float]) -> None:
+    def __init__(self, *, total: Bounds, per_tenant: Callable[[str], Bounds], clock: Callable[[], float]) -> None:
         self._total_bounds = total
-        self._tenant_bounds = per_tenant
+        self._bounds_of = per_tenant
         self._total = _Load()
         self._by_tenant: dict[str, _Load] = {}
         self._request_rate = DrainRate(clock)
@@ -82,7 +82,7 @@ class Admission:
         """
         share = _SHARES[criticality]
         load = self._by_tenant.get(tenant, _Load())
-        self._check("tenant", load, self._tenant_bounds, share, num_tokens)
+        self._check("tenant", load, self._bounds_of(tenant), share, num_tokens)
         self._check("total", self._total, self._total_bounds, share, num_tokens)
         self._by_tenant[tenant] = load
         for counted in (load, self._total):

@@ -48,6 +48,7 @@ class Generation:
         job: what is to be generated; its criticality and deadline follow the followers'.
         vocabulary: of the job's model.
         new_sequence_id: numbers unique in this gateway.
+        meter: told how many output tokens came; None: nobody counts.
 
     Attributes:
         followers: the requests that wait for it, the one that began it first.
@@ -56,7 +57,14 @@ class Generation:
         is_kept: the answer was handed to the cache.
     """
 
-    def __init__(self, job: Job, *, vocabulary: Vocabulary, new_sequence_id: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        *,
+        vocabulary: Vocabulary,
+        new_sequence_id: Callable[[], int],
+        meter: Callable[[int], None] | None = None,
+    ) -> None:
         self.job = job
         stops = job.sampling.stop
         self.choices = [Choice(i, new_sequence_id(), vocabulary, stops) for i in range(job.sampling.n)]
@@ -69,6 +77,7 @@ class Generation:
         self.is_over = False
         self.is_kept = False
         self.queued_s = 0.0
+        self._meter = meter
         self._num_placements = 0
         self._num_deaths = 0
         self._cached_prompt_tokens: int | None = None
@@ -114,6 +123,8 @@ class Generation:
         for follower in self.followers:
             follower.timeline.token_came()
         scan, count = choice.feed(token_ids)
+        if self._meter is not None:
+            self._meter(count)
         self._emit(choice, scan.text, token_ids[:count], logprobs[:count])
         if scan.matched is None:
             return False

@@ -19,12 +19,14 @@ from penstock_gateway.interruption import Interruption
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.observation import error_name, observe
+from penstock_gateway.rate_limiter import RateLimiter
 from penstock_gateway.request_spans import RequestTrace, operation_of
 from penstock_gateway.requests import CacheMode, GenerationRequest, Input
 from penstock_gateway.running_request import Identifiers, RunningRequest
 from penstock_gateway.sampling import ResolvedSampling, resolve_sampling
 from penstock_gateway.single_flight import SingleFlight
 from penstock_gateway.stored_answer import StoredAnswer, answer_of, events_of
+from penstock_gateway.tenants import Tenants
 from penstock_gateway.timeline import Timeline
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.validation import (
@@ -51,6 +53,8 @@ class Pipeline:
         models: what can be asked for.
         limits: bounds of one request.
         admission: bounds of all requests.
+        tenants: what each tenant may do.
+        rates: what each tenant uses a minute.
         tokenizer: encodes prompts.
         vocabularies: for decoding outputs.
         flights: runs generations, one for equal requests.
@@ -67,6 +71,8 @@ class Pipeline:
         models: ModelCatalog,
         limits: Limits,
         admission: Admission,
+        tenants: Tenants,
+        rates: RateLimiter,
         tokenizer: TokenizerClient,
         vocabularies: VocabularyStore,
         flights: SingleFlight,
@@ -79,6 +85,8 @@ class Pipeline:
         self._models = models
         self._limits = limits
         self._admission = admission
+        self._tenants = tenants
+        self._rates = rates
         self._tokenizer = tokenizer
         self._vocabularies = vocabularies
         self._flights = flights
@@ -116,10 +124,13 @@ class Pipeline:
             request.timeline.ended()
             observe(request, self._tracer, self._metrics)
 
-    async def count_tokens(self, model: str, given: Input | None, deadline: Deadline) -> tuple[ModelSpec, int]:
-        """The model that is meant, and how many tokens the input comes to."""
+    async def count_tokens(
+        self, model: str, given: Input | None, *, tenant: str, deadline: Deadline
+    ) -> tuple[ModelSpec, int]:
+        """The model that is meant, and how many tokens the input comes to. Counts as a request of `tenant`."""
         spec = self._models.resolve(model, field="model")
         checked = validate_input(given, spec, self._limits, field="input")
+        self._rates.take_request(tenant)
         async with Interruption(deadline):
             return spec, len(await self._tokenizer.encode(checked, spec, deadline))
 
@@ -127,7 +138,7 @@ class Pipeline:
         self, asked: GenerationRequest, tenant: str, deadline: Deadline, *, is_streaming: bool
     ) -> RunningRequest:
         return RunningRequest(
-            asked=asked,
+            asked=self._tenants.capped(asked, tenant),
             tenant=tenant,
             deadline=deadline,
             is_streaming=is_streaming,
@@ -142,8 +153,12 @@ class Pipeline:
         asked = request.asked
         spec, given = validate_request(asked, self._models, self._limits)
         request.model = spec.name
-        ticket = self._admission.admit(request.tenant, asked.criticality, estimate_prompt_tokens(given))
+        num_tokens = estimate_prompt_tokens(given)
+        self._rates.check(request.tenant, num_tokens)
+        ticket = self._admission.admit(request.tenant, asked.criticality, num_tokens)
         held.callback(self._admission.release, ticket)
+        charge = self._rates.start(request.tenant, num_tokens)
+        held.callback(charge.settle, 0)  # what is found, joined or fails before it is generated costs no tokens
         request.timeline.admitted()
         use = self._plan(request, spec)
         buffer = self._make_buffer(interruption, is_streaming=request.is_streaming)
@@ -158,8 +173,13 @@ class Pipeline:
         begun = self._flights.find(request.flight_key)  # by an equal request, meanwhile
         if begun is not None:
             return self._join(begun, request, buffer, held)
-        job = self._job(request, spec, ids)
-        generation = Generation(job, vocabulary=vocabulary, new_sequence_id=self._identifiers.new_sequence_id)
+        charge.settle(len(ids))
+        generation = Generation(
+            self._job(request, spec, ids),
+            vocabulary=vocabulary,
+            new_sequence_id=self._identifiers.new_sequence_id,
+            meter=self._rates.output_meter(request.tenant),
+        )
         follower = self._follow(generation, request, finding.report, buffer, held)
         self._flights.begin(request.flight_key, generation, follower)
         return GeneratedAnswer(generation, follower, is_streaming=request.is_streaming)

@@ -90,7 +90,9 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.CountTokensResponse:
         """Tokenizes and counts."""
         given = convert.request_input(request.input)
-        spec, num_tokens = await self._pipeline.count_tokens(request.model, given, self._deadline(context))
+        spec, num_tokens = await self._pipeline.count_tokens(
+            request.model, given, tenant=current_principal.get().tenant, deadline=self._deadline(context)
+        )
         return inference_pb2.CountTokensResponse(num_tokens=num_tokens, model=spec.name)
 
     async def ListModels(

@@ -24,9 +24,10 @@ class GatewaySettings(ServiceSettings):
         max_output_tokens: bound of one choice.
         max_request_s: longest a request may take, whatever deadline its client sets.
         max_requests, max_prompt_tokens: bounds of all that is under way.
-        max_requests_per_tenant, max_prompt_tokens_per_tenant: the same for each tenant.
+        max_requests_per_tenant, max_prompt_tokens_per_tenant: the same for each tenant that has no bounds of its own.
         client_buffer_bytes: most output that waits for one client to read it.
         keys_file: of the API keys; None: `keys.json` in the state directory.
+        tenants_file: what each tenant may do; None: `tenants.json` in the state directory.
         allow_anonymous: listen to other machines even where nothing is configured by which clients show who they are.
         longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
     """
@@ -49,6 +50,7 @@ class GatewaySettings(ServiceSettings):
     client_buffer_bytes: int = Field(256 << 10, ge=1 << 10)
     longest_wait_without_replica_s: float = Field(15.0, ge=0)
     keys_file: Path | None = None
+    tenants_file: Path | None = None
     allow_anonymous: bool = False
 
     @model_validator(mode="after")

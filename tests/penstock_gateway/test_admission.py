@@ -15,7 +15,7 @@ ROOMY = Bounds(1000, 1_000_000)
 
 def admission(clock: FakeClock | None = None, *, total: Bounds = ROOMY, per_tenant: Bounds = ROOMY) -> Admission:
     """With bounds that are out of the way unless given."""
-    return Admission(total=total, per_tenant=per_tenant, clock=clock or FakeClock())
+    return Admission(total=total, per_tenant=lambda _tenant: per_tenant, clock=clock or FakeClock())
 
 
 @pytest.mark.parametrize(
