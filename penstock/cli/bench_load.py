@@ -24,7 +24,7 @@ from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway
 from penstock.client import AsyncClient, PenstockError
 from penstock.client.channel import is_loopback
 from penstock.local.paths import StateDir
-from penstock.local.state import load_state
+from penstock.local.record import load_state
 
 _STANDARD_OUTPUT = Path("-")
 

@@ -11,7 +11,7 @@ from penstock.cli.errors import FAILED, CommandError
 from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway_address, open_client
 from penstock.client import Client, GenerationOptions, Model, PenstockError
 from penstock.local.paths import StateDir
-from penstock.local.state import load_state
+from penstock.local.record import load_state
 
 
 @dataclass(frozen=True, slots=True)

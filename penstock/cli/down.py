@@ -18,5 +18,4 @@ def run_down(state_dir: StateDir, *, timeout_s: float) -> None:
     if not stopped:
         console.print(f"nothing was running from {state_dir.path}")
         return
-    names = ", ".join(f"{service.name} (pid {service.process.pid})" for service in stopped if service.process)
-    console.print(f"stopped {names} in {time.monotonic() - began:.1f} s")
+    console.print(f"stopped {', '.join(stopped)} in {time.monotonic() - began:.1f} s")

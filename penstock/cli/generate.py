@@ -9,7 +9,7 @@ from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open
 from penstock.cli.telemetry import command_tracer
 from penstock.client import Answer, Client, GenerationOptions, PenstockError
 from penstock.local.paths import StateDir
-from penstock.local.state import load_state
+from penstock.local.record import load_state
 
 
 @dataclass(frozen=True, slots=True)

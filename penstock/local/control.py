@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from penstock.local.errors import LocalError, NotRunningError
 from penstock.local.leftovers import end_leftovers
 from penstock.local.paths import StateDir
+from penstock.local.record import ForeignStack, load_record
 from penstock.local.settings import StackSettings
-from penstock.local.state import Phase, ServiceState, StackState, load_state
+from penstock.local.state import Phase, ServiceState, StackState
 
 SUPERVISOR_LOG = "supervisor"
 PROBLEM = "problem"
@@ -54,14 +55,20 @@ def running_stack(state_dir: StateDir) -> StackState:
 
     Raises:
         NotRunningError: there is none.
+        LocalError: there is one of another version of Penstock.
     """
-    state = load_state(state_dir.stack_file)
-    if state is None or not state.supervisor.is_alive:
+    record = load_record(state_dir.stack_file)
+    if record is None or not record.supervisor.is_alive:
         raise NotRunningError(f"nothing runs from {state_dir.path}; start it with `penstock up`")
-    return state
+    if isinstance(record, ForeignStack):
+        raise LocalError(
+            f"{record} runs from {state_dir.path} (pid {record.supervisor.pid}), and this one cannot read its record; "
+            "stop it with `penstock down` and start it anew"
+        )
+    return record
 
 
-def stop_stack(state_dir: StateDir, *, timeout_s: float) -> list[ServiceState]:
+def stop_stack(state_dir: StateDir, *, timeout_s: float) -> list[str]:
     """Drains the stack that runs from `state_dir`, or ends what a dead supervisor left.
 
     Args:
@@ -69,17 +76,22 @@ def stop_stack(state_dir: StateDir, *, timeout_s: float) -> list[ServiceState]:
         timeout_s: what is not gone by then is killed.
 
     Returns:
-        The services that were stopped; none where nothing ran.
+        What was stopped, in words; empty where nothing ran.
     """
-    state = load_state(state_dir.stack_file)
-    if state is not None and state.supervisor.send(signal.SIGTERM):
-        if state.supervisor.wait(timeout_s):
-            return [service for service in state.services if service.process is not None]
-        state.supervisor.send(signal.SIGKILL)
-        state.supervisor.wait(timeout_s)
+    record = load_record(state_dir.stack_file)
+    if record is None or not record.supervisor.send(signal.SIGTERM):
+        return [_words(service) for service in end_leftovers(state_dir)]
+    if not record.supervisor.wait(timeout_s):
+        record.supervisor.send(signal.SIGKILL)
+        record.supervisor.wait(timeout_s)
         end_leftovers(state_dir)
-        return [service for service in state.services if service.process is not None]
-    return end_leftovers(state_dir)
+    if isinstance(record, ForeignStack):
+        return [f"{record} (pid {record.supervisor.pid})"]
+    return [_words(service) for service in record.services if service.process is not None]
+
+
+def _words(service: ServiceState) -> str:
+    return f"{service.name} (pid {service.process.pid})" if service.process else service.name
 
 
 def _follow(lines: Iterable[bytes], report: Callable[[StackState], None]) -> bool:

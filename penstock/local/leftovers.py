@@ -4,7 +4,8 @@ import signal
 
 from penstock.local.paths import StateDir
 from penstock.local.process_id import ProcessId
-from penstock.local.state import ServiceState, load_state
+from penstock.local.record import load_state
+from penstock.local.state import ServiceState
 
 _KILL_WAIT_S = 10.0
 

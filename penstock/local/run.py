@@ -16,8 +16,9 @@ from penstock.local.paths import StateDir
 from penstock.local.plan import Addresses, ProcessSpec, plan
 from penstock.local.ports import resolve_ports
 from penstock.local.process_id import ProcessId
+from penstock.local.record import ForeignStack, load_record, save_state
 from penstock.local.settings import StackSettings
-from penstock.local.state import Phase, StackState, load_state, save_state
+from penstock.local.state import Phase, StackState
 from penstock.local.supervisor import Supervisor
 from penstock_shared.credentials import FleetCredential
 
@@ -97,9 +98,13 @@ def _lock(state_dir: StateDir) -> Iterator[None]:
 
 
 def _already_runs(state_dir: StateDir) -> str:
-    state = load_state(state_dir.stack_file)
-    who = "" if state is None else f" (pid {state.supervisor.pid}, gateway at {state.addresses.gateway})"
+    record = load_record(state_dir.stack_file)
+    what, who = "a stack", ""
+    if isinstance(record, ForeignStack):
+        what, who = str(record), f" (pid {record.supervisor.pid})"
+    elif record is not None:
+        who = f" (pid {record.supervisor.pid}, gateway at {record.addresses.gateway})"
     return (
-        f"a stack already runs from {state_dir.path}{who}; "
+        f"{what} already runs from {state_dir.path}{who}; "
         "stop it with `penstock down`, or choose another --state-dir and other ports"
     )

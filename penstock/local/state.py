@@ -1,11 +1,9 @@
 """What a stack is doing, as plain values. They are what `stack.json` holds and what a detached start reports."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from penstock.local.plan import Addresses
@@ -139,21 +137,6 @@ class StackState:
             "replicas": tuple(ReplicaView(**replica) for replica in fields["replicas"]),
         }
         return cls(**fields)
-
-
-def save_state(path: Path, state: StackState) -> None:
-    """Replaces the record at `path`; a reader sees the old or the new one, never a part."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(state.to_json())
-    fresh.replace(path)
-
-
-def load_state(path: Path) -> StackState | None:
-    """The record at `path`; None where there is none, or none that this version can read."""
-    try:
-        return StackState.from_json(path.read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _service(fields: Mapping[str, Any]) -> ServiceState:

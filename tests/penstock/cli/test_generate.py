@@ -21,7 +21,8 @@ from penstock.inference.v1 import inference_pb2
 from penstock.local.plan import Addresses
 from penstock.local.ports import Ports
 from penstock.local.process_id import ProcessId
-from penstock.local.state import Phase, StackState, save_state
+from penstock.local.record import save_state
+from penstock.local.state import Phase, StackState
 from penstock_shared.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
 PENSTOCK = [sys.executable, "-m", "penstock"]

@@ -5,14 +5,14 @@ import signal
 from dataclasses import astuple, replace
 from pathlib import Path
 
-import pytest
 from fakes.local_stack import LocalStack, service
 
 from penstock.local.leftovers import end_leftovers
 from penstock.local.paths import StateDir
 from penstock.local.ports import Ports, is_free
 from penstock.local.process_id import ProcessId
-from penstock.local.state import Phase, StackState, Stage, load_state, save_state
+from penstock.local.record import load_state, save_state
+from penstock.local.state import Phase, StackState, Stage
 
 GONE_WITHIN_S = 20.0
 
@@ -193,13 +193,6 @@ def test_recycled_pid_in_a_stale_record_is_left_alone(tmp_path: Path) -> None:
     save_state(StateDir(tmp_path).stack_file, recycled)
     assert end_leftovers(StateDir(tmp_path)) == []
     assert not StateDir(tmp_path).stack_file.exists()
-
-
-@pytest.mark.parametrize("content", ["", "{", '{"phase": "ready"}', "[]"])
-def test_unreadable_record_counts_as_none(tmp_path: Path, content: str) -> None:
-    """A record of another version, or half of one, must not stop a start."""
-    StateDir(tmp_path).stack_file.write_text(content)
-    assert load_state(StateDir(tmp_path).stack_file) is None
 
 
 def test_ports_are_free_again_after_a_stop(tmp_path: Path) -> None:
