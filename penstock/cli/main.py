@@ -60,6 +60,7 @@ def penstock() -> None:
     What runs, what it logs, and an answer with all its figures:
       penstock status
       penstock logs gateway --follow
+      penstock restart gateway
       penstock generate "Hi" --json --temperature 0
 
     \b
@@ -133,6 +134,23 @@ def down(
     from penstock.local.paths import StateDir
 
     run_down(StateDir.at(state_dir), timeout_s=timeout)
+
+
+@app.command()
+def restart(
+    service: Annotated[str, typer.Argument(help="gateway, cache, tokenizer or worker.", show_default=False)],
+    state_dir: StateDirOption = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Wait no longer than this, in seconds.")] = 180.0,
+) -> None:
+    """Drain one service, start it again, and wait until the stack serves again.
+
+    \b
+    penstock restart gateway
+    """
+    from penstock.cli.restart import run_restart
+    from penstock.local.paths import StateDir
+
+    run_restart(StateDir.at(state_dir), service, timeout_s=timeout)
 
 
 @app.command()

@@ -68,6 +68,7 @@ def _service(service: ServiceState, now: float) -> dict[str, Any]:
         "address": service.address,
         "uptime_s": round(now - service.started_at, 1) if service.started_at else None,
         "restarts": service.num_restarts,
+        "next_try_s": round(max(0.0, service.next_try_at - now), 1) if service.next_try_at else None,
         "detail": service.detail,
     }
 
@@ -117,7 +118,7 @@ def _draw(report: dict[str, Any]) -> None:
         f"{report['phase']}, {'serving' if report['is_serving'] else 'not serving'} {report['model']['name']} "
         f"at {report['addresses']['gateway']}; up {supervisor['uptime_s']:.0f} s, supervisor pid {supervisor['pid']}\n"
     )
-    services = _table("service", "pid", "stage", "health", "address", "up s", "restarts", "detail")
+    services = _table("service", "pid", "stage", "health", "address", "up s", "restarts", "next try s", "detail")
     for service in report["services"]:
         services.add_row(*(_cell(value) for value in service.values()))
     console.print(services)

@@ -7,10 +7,11 @@ from rich.console import Console
 from penstock.cli.errors import FAILED, CommandError
 from penstock.cli.start_view import StartView
 from penstock.local.control import start_detached
+from penstock.local.deaths import DeathWatch
 from penstock.local.paths import StateDir
 from penstock.local.run import run_stack
 from penstock.local.settings import StackSettings
-from penstock.local.state import Phase, StackState, Stage
+from penstock.local.state import Phase, StackState
 from penstock_shared.logs import configure_logging
 
 
@@ -42,7 +43,7 @@ class _Progress:
         self._settings = settings
         self._detach = detach
         self._view = StartView(console)
-        self._num_restarts = 0
+        self._deaths = DeathWatch()
         self.was_ready = False
 
     def take(self, state: StackState) -> None:
@@ -62,15 +63,8 @@ class _Progress:
             self._view.update(state)
             self._view.close()
             self._console.print(welcome(state, self._settings, detached=self._detach), highlight=False)
-        self._tell_crashes(state)
-
-    def _tell_crashes(self, state: StackState) -> None:
-        num_restarts = sum(service.num_restarts for service in state.services)
-        if num_restarts > self._num_restarts:
-            self._num_restarts = num_restarts
-            for service in state.services:
-                if service.stage is Stage.RESTARTING:
-                    self._console.print(f"{service.name} {service.detail}; starting it again", highlight=False)
+        for line in self._deaths.take(state):
+            self._console.print(line, highlight=False)
 
 
 def welcome(state: StackState, settings: StackSettings, *, detached: bool) -> str:

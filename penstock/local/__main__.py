@@ -8,10 +8,12 @@ import os
 import sys
 
 from penstock.local.control import PROBLEM
+from penstock.local.deaths import DeathWatch
 from penstock.local.errors import LocalError
 from penstock.local.run import run_stack
 from penstock.local.settings import StackSettings
-from penstock_shared.logs import configure_logging
+from penstock.local.state import StackState
+from penstock_shared.logs import configure_logging, get_logger
 
 _STDOUT, _STDERR = 1, 2
 
@@ -19,9 +21,15 @@ _STDOUT, _STDERR = 1, 2
 def main(settings: str) -> int:
     """Runs the stack; the exit code tells whether it started."""
     configure_logging("supervisor", "warning", as_json=False)
-    teller = _Teller()
+    teller, deaths, log = _Teller(), DeathWatch(), get_logger("supervisor")
+
+    def report(state: StackState) -> None:
+        teller.tell(state.to_json())
+        for line in deaths.take(state):
+            log.warning(line)
+
     try:
-        run_stack(StackSettings.from_json(settings), lambda state: teller.tell(state.to_json()))
+        run_stack(StackSettings.from_json(settings), report)
     except LocalError as error:
         teller.tell(json.dumps({PROBLEM: str(error)}))
         return 1

@@ -10,6 +10,7 @@ from penstock.local.errors import LocalError, NotRunningError
 from penstock.local.leftovers import end_leftovers
 from penstock.local.paths import StateDir
 from penstock.local.record import ForeignStack, load_record
+from penstock.local.requests import ask_restart
 from penstock.local.settings import StackSettings
 from penstock.local.state import Phase, ServiceState, StackState
 
@@ -30,15 +31,18 @@ def start_detached(settings: StackSettings, report: Callable[[StackState], None]
     state_dir = StateDir(settings.state_dir)
     state_dir.create()
     log = state_dir.log_file(SUPERVISOR_LOG)
-    with log.open("ab") as errors:
-        process = subprocess.Popen(  # noqa: S603 - our own module, our own settings
-            [sys.executable, "-P", "-m", "penstock.local", settings.to_json()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            start_new_session=True,
-            cwd=state_dir.path,
-        )
+    try:
+        with log.open("ab") as errors:
+            process = subprocess.Popen(  # noqa: S603 - our own module, our own settings
+                [sys.executable, "-P", "-m", "penstock.local", settings.to_json()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                cwd=state_dir.path,
+            )
+    except OSError as error:
+        raise state_dir.unwritable(error) from error
     assert process.stdout is not None
     try:
         with process.stdout as lines:
@@ -66,6 +70,21 @@ def running_stack(state_dir: StateDir) -> StackState:
             "stop it with `penstock down` and start it anew"
         )
     return record
+
+
+def restart_service(state_dir: StateDir, name: str, *, timeout_s: float) -> tuple[ServiceState, ServiceState]:
+    """Has a service of the running stack drained and started again; returns when the stack can serve again.
+
+    Returns:
+        The service before and after.
+
+    Raises:
+        NotRunningError: nothing runs.
+        LocalError: the service cannot be restarted, or does not come back; says why.
+    """
+    before = running_stack(state_dir)
+    ask_restart(state_dir.socket_file, name, timeout_s=timeout_s)
+    return before.service(name), running_stack(state_dir).service(name)
 
 
 def stop_stack(state_dir: StateDir, *, timeout_s: float) -> list[str]:

@@ -38,6 +38,11 @@ class StateDir:
         return self.path / "lock"
 
     @property
+    def socket_file(self) -> Path:
+        """Where the supervisor can be asked, for as long as it lives."""
+        return self.path / "control.sock"
+
+    @property
     def credential_file(self) -> Path:
         """The fleet credential."""
         return self.path / "fleet.credential"
@@ -66,10 +71,15 @@ class StateDir:
             self.logs.mkdir(parents=True, exist_ok=True)
             self.lock_file.touch()
         except OSError as error:
-            reason = f"{error.strerror} ({error.filename})"
-            raise LocalError(
-                f"cannot write the state directory {self.path}: {reason}; choose one with --state-dir"
-            ) from error
+            raise self.unwritable(error) from error
+
+    def unwritable(self, error: OSError) -> LocalError:
+        """What to tell where nothing can be written here."""
+        where = f" ({error.filename})" if error.filename else ""
+        return LocalError(
+            f"cannot write the state directory {self.path}: {error.strerror}{where}; "
+            "mend that, or choose another with --state-dir"
+        )
 
 
 def pocket_model_dir() -> Path:

@@ -21,6 +21,7 @@ from penstock.local.settings import StackSettings
 from penstock.local.state import Phase, StackState
 from penstock.local.supervisor import Supervisor
 from penstock_shared.credentials import FleetCredential
+from penstock_shared.logs import get_logger
 
 Report = Callable[[StackState], None]
 
@@ -40,36 +41,44 @@ def run_stack(settings: StackSettings, report: Report) -> None:
     with _lock(state_dir):
         end_leftovers(state_dir)
         addresses = Addresses.on_loopback(resolve_ports(settings.ports, random.Random()))  # noqa: S311 - no secret
-        specs = plan(settings, addresses)
-        for spec in specs:
-            rotate(state_dir.log_file(spec.name))
         become_subreaper()
         try:
-            asyncio.run(_supervise(settings, state_dir, addresses, specs, report))
+            asyncio.run(_supervise(settings, state_dir, addresses, report))
         finally:
             state_dir.stack_file.unlink(missing_ok=True)
 
 
-async def _supervise(
-    settings: StackSettings,
-    state_dir: StateDir,
-    addresses: Addresses,
-    specs: tuple[ProcessSpec, ...],
-    report: Report,
-) -> None:
+async def _supervise(settings: StackSettings, state_dir: StateDir, addresses: Addresses, report: Report) -> None:
+    specs, state = plan(settings, addresses), _first_state(settings, addresses)
+    credential = _prepare(state_dir, specs, state)
+
     def publish(state: StackState) -> None:
-        save_state(state_dir.stack_file, state)
+        try:
+            save_state(state_dir.stack_file, state)
+        except OSError as error:  # the stack goes on: what it does matters more than what is told of it
+            get_logger("supervisor").warning("stack.json is out of date", reason=error.strerror)
         report(state)
 
     supervisor = Supervisor(
         specs,
-        _first_state(settings, addresses),
+        state,
         state_dir=state_dir,
-        credential=FleetCredential.create(state_dir.credential_file),
+        credential=credential,
         report=publish,
         start_timeout_s=settings.start_timeout_s,
     )
     await supervisor.run()
+
+
+def _prepare(state_dir: StateDir, specs: tuple[ProcessSpec, ...], state: StackState) -> FleetCredential:
+    """Writes what must be there before anything starts."""
+    try:
+        for spec in specs:
+            rotate(state_dir.log_file(spec.name))
+        save_state(state_dir.stack_file, state)
+        return FleetCredential.create(state_dir.credential_file)
+    except OSError as error:
+        raise state_dir.unwritable(error) from error
 
 
 def _first_state(settings: StackSettings, addresses: Addresses) -> StackState:

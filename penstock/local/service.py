@@ -7,6 +7,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, STDOUT, Process
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,29 +45,50 @@ class Service:
         self._on_failed_start = on_failed_start
         self._process: Process | None = None
         self._health: asyncio.Task[None] | None = None
-        self._stop = asyncio.Event()
+        self._is_stopping = False
+        self._is_restarting = False
+        self._wake = asyncio.Event()
         self._was_ready = False
 
     async def run(self) -> None:
         """Runs until `stop`, or until it fails to start."""
         back_off = RestartBackOff()
-        while not self._stop.is_set():
+        while not self._is_stopping:
             began = time.monotonic()
-            code = await self._run_once()
-            reason = self._reason(code)
-            if self._stop.is_set():
+            try:
+                reason = self._reason(await self._run_once())
+            except OSError as error:
+                reason = f"cannot be started: {error.strerror} ({error.filename})"
+            if self._is_stopping:
                 break
-            if not self._was_ready:
+            if self._is_restarting:
+                self._set_gone(Stage.STARTING, detail="restarted on request")
+            elif not self._was_ready:
                 self._set_gone(Stage.STOPPED, detail=reason)
                 self._on_failed_start(f"{self.spec.name} {reason}")
                 return
-            self._set_gone(Stage.RESTARTING, detail=reason, num_restarts=self.state.num_restarts + 1)
-            await self._pause(back_off.delay_s(ran_s=time.monotonic() - began))
+            else:
+                await self._back_off(reason, back_off.delay_s(ran_s=time.monotonic() - began))
         self._set_gone(Stage.STOPPED)
 
     async def stop(self, limit_s: float) -> None:
         """Asks it to drain, and kills it where it is not gone after `limit_s`."""
-        self._stop.set()
+        self._is_stopping = True
+        self._wake.set()
+        await self._drain(limit_s)
+
+    async def restart(self, limit_s: float) -> None:
+        """The same, and then `run` starts it again, at once also where it is waiting to be."""
+        self._is_restarting = True
+        self._wake.set()
+        await self._drain(limit_s)
+
+    def kill(self) -> None:
+        """Ends it, and all that it has started, at once."""
+        self._is_stopping = True
+        self._signal(KILL)
+
+    async def _drain(self, limit_s: float) -> None:
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -77,20 +99,16 @@ class Service:
         try:
             await asyncio.wait_for(process.wait(), limit_s)
         except TimeoutError:
-            self.kill()
+            self._signal(KILL)
             await process.wait()
-
-    def kill(self) -> None:
-        """Ends it, and all that it has started, at once."""
-        self._stop.set()
-        self._signal(KILL)
 
     async def _run_once(self) -> int:
         self._set_gone(Stage.STARTING)
         process, pid = await self._spawn()
         self._process = process
+        self._is_restarting = False
         self._set(Stage.STARTING, process=ProcessId.of(pid) if pid else None, started_at=time.time())
-        if self._stop.is_set():  # asked to stop while it was being started
+        if self._is_stopping:  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
         self._health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
         try:
@@ -132,8 +150,8 @@ class Service:
         self.state = replace(self.state, stage=stage, since=since, **changes)  # type: ignore[arg-type]
         self._on_change(self.state)
 
-    def _set_gone(self, stage: Stage, **changes: object) -> None:
-        self._set(stage, process=None, started_at=None, **changes)
+    def _set_gone(self, stage: Stage, *, next_try_at: float | None = None, **changes: object) -> None:
+        self._set(stage, process=None, started_at=None, next_try_at=next_try_at, **changes)
 
     def _reason(self, code: int) -> str:
         """How it ended; with its last words where it ended by itself."""
@@ -145,11 +163,12 @@ class Service:
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(number)
 
-    async def _pause(self, delay_s: float) -> None:
-        try:
-            await asyncio.wait_for(self._stop.wait(), delay_s)
-        except TimeoutError:
-            return
+    async def _back_off(self, reason: str, delay_s: float) -> None:
+        self._wake.clear()
+        num_restarts = self.state.num_restarts + 1
+        self._set_gone(Stage.RESTARTING, next_try_at=time.time() + delay_s, detail=reason, num_restarts=num_restarts)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), delay_s)
 
 
 def describe_exit(code: int) -> str:

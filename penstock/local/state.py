@@ -42,6 +42,7 @@ class ServiceState:
         since: when it came to this stage, seconds since the epoch.
         num_restarts: how often it was started again.
         detail: why it was.
+        next_try_at: when it is started again, seconds since the epoch; where it waits for that.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ServiceState:
     started_at: float | None = None
     num_restarts: int = 0
     detail: str = ""
+    next_try_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,10 @@ class StackState:
             if replica.stage != "ready"
         ]
         return ", ".join(services + replicas) or "replicas"
+
+    def service(self, name: str) -> ServiceState:
+        """The service of that name."""
+        return next(service for service in self.services if service.name == name)
 
     def with_service(self, service: ServiceState) -> "StackState":
         """The same with one service's state replaced."""

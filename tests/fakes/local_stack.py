@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from penstock.local.errors import LocalError
+from penstock.local.paths import StateDir
 from penstock.local.ports import Ports
+from penstock.local.requests import ask_restart
 from penstock.local.settings import StackSettings
 from penstock.local.state import Phase, ServiceState, StackState
 
@@ -101,6 +106,20 @@ class LocalStack:
         line = self.process.stdout.readline()
         assert line, "the supervisor ended without a word"
         return line
+
+
+def restarting(stack: LocalStack, name: str) -> Future[None]:
+    """Asks for a restart of one service, beside whatever the test goes on with."""
+    answer: Future[None] = Future()
+
+    def ask() -> None:
+        try:
+            answer.set_result(ask_restart(StateDir(stack.state_dir).socket_file, name, timeout_s=120))
+        except LocalError as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return answer
 
 
 def service(state: StackState, name: str) -> ServiceState:

@@ -2,6 +2,7 @@
 
 FAKE_SERVICES holds JSON: service name to behaviour.
     say, exit_code: say a line on standard error and end at once.
+    starts_once: true: every start but the first one ends at once.
     is_ready: false: listens and is never healthy.
     ignores_sigterm: true: has to be killed.
     leaves_daemon: true: starts a process in a session of its own, as Ray does.
@@ -40,6 +41,9 @@ def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = N
     if "say" in wanted:
         print(wanted["say"], file=sys.stderr)  # noqa: T201 - what a service does
         raise SystemExit(wanted.get("exit_code", 1))
+    if wanted.get("starts_once") and f"{name} started" in noted():
+        print("error: once was enough", file=sys.stderr)  # noqa: T201 - what a service does
+        raise SystemExit(1)
     if wanted.get("leaves_daemon"):
         daemon = subprocess.Popen(["sleep", "1000"], start_new_session=True)
         note(f"{name} daemon {daemon.pid}")
@@ -63,5 +67,14 @@ def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = N
 
 def note(line: str) -> None:
     """Appends a line to the events."""
-    with (Path(os.environ["PENSTOCK_STATE_DIR"]) / "events").open("a") as events:
+    with _events().open("a") as events:
         events.write(f"{line}\n")
+
+
+def noted() -> list[str]:
+    """The events so far."""
+    return _events().read_text().splitlines() if _events().exists() else []
+
+
+def _events() -> Path:
+    return Path(os.environ["PENSTOCK_STATE_DIR"]) / "events"

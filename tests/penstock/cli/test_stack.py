@@ -135,6 +135,71 @@ def test_start_that_fails_is_one_line_and_leaves_nothing(penstock: Run, model: P
     assert penstock("status").returncode == 3
 
 
+def test_restart_shows_what_runs_now(penstock: Run, model: Path, state_dir: Path) -> None:
+    """The new process serves when the command returns."""
+    penstock("up", "--detach", "--model", str(model), *ANY_PORTS)
+    before = running_stack(StateDir(state_dir)).service("gateway")
+    restart = penstock("restart", "gateway")
+    after = running_stack(StateDir(state_dir)).service("gateway")
+    assert before.process is not None
+    assert after.process is not None
+    assert restart.returncode == 0, restart.stderr
+    assert restart.stdout.endswith(f"s: pid {before.process.pid} -> {after.process.pid}, at {after.address}\n")
+    assert penstock("generate", "What is the capital of France?").stdout == "Paris.\n"
+    unknown = penstock("restart", "gatway")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "error: no service 'gatway'; there are: cache, tokenizer, worker, gateway\n",
+    )
+
+
+def test_restart_where_nothing_runs_is_exit_code_3(penstock: Run, state_dir: Path) -> None:
+    """There is nothing to restart, and scripts see it."""
+    restart = penstock("restart", "gateway")
+    assert (restart.returncode, restart.stderr) == (
+        3,
+        f"error: nothing runs from {state_dir}; start it with `penstock up`\n",
+    )
+
+
+def test_status_and_log_show_a_service_that_dies_again_and_again(penstock: Run, model: Path, state_dir: Path) -> None:
+    """What it died of, how often, and when it is tried again: the first three questions."""
+    penstock("up", "--detach", "--model", str(model), *ANY_PORTS, cache={"starts_once": True})
+    cache = running_stack(StateDir(state_dir)).service("cache")
+    assert cache.process is not None
+    cache.process.send(signal.SIGKILL)
+    while (told := _status_of(penstock, "cache"))["restarts"] < 4:
+        assert told["health"] in ("serving", "unreachable")
+    assert told["detail"] == "ended with exit code 1: error: once was enough"
+    if told["next_try_s"] is None:
+        assert told["stage"] == "starting"
+    else:
+        assert (told["stage"], 0 <= told["next_try_s"] <= 30) == ("restarting", True)
+    log = (state_dir / "logs" / "supervisor.log").read_text()
+    assert "cache was killed by SIGKILL; starting it again in 0.5 s" in log
+    assert "cache ended with exit code 1: error: once was enough; starting it again in 1.0 s" in log
+
+
+def _status_of(penstock: Run, name: str) -> dict[str, Any]:
+    services = json.loads(penstock("status", "--json").stdout)["services"]
+    return next(service for service in services if service["name"] == name)
+
+
+def test_killed_foreground_up_leaves_nothing(model: Path, state_dir: Path) -> None:
+    """A closed terminal or the out-of-memory killer must not leave half a stack."""
+    arguments = [*PENSTOCK, "up", "--model", str(model), "--state-dir", str(state_dir), *ANY_PORTS]
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, text=True, env=fake_environment(worker={"leaves_daemon": True})
+    ) as process:
+        assert process.stdout is not None
+        assert any(line == "Stop it: Ctrl-C\n" for line in iter(process.stdout.readline, ""))
+        state = running_stack(StateDir(state_dir))
+        (daemon,) = (line for line in (state_dir / "events").read_text().splitlines() if "daemon" in line)
+        left = [ProcessId.of(int(daemon.split()[-1])), *(service.process for service in state.services)]
+        process.kill()
+        assert [found is not None and found.wait(20) for found in left] == [True] * 5
+
+
 def test_directory_without_a_checkpoint_is_one_line(penstock: Run, tmp_path: Path) -> None:
     """It is told before anything starts."""
     up = penstock("up", "--detach", "--model", str(tmp_path))

@@ -140,5 +140,7 @@ def test_state_directory_is_the_given_one_then_the_variable_then_the_home(
 def test_state_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """One line with the way out, not a traceback."""
     (tmp_path / "file").touch()
-    with pytest.raises(LocalError, match=r"cannot write the state directory .*; choose one with --state-dir"):
+    with pytest.raises(
+        LocalError, match=r"cannot write the state directory .*; mend that, or choose another with --state-dir"
+    ):
         StateDir(tmp_path / "file" / "below").create()

@@ -5,6 +5,7 @@ import signal
 from dataclasses import astuple, replace
 from pathlib import Path
 
+import pytest
 from fakes.local_stack import LocalStack, service
 
 from penstock.local.leftovers import end_leftovers
@@ -165,10 +166,16 @@ def test_second_stack_on_one_state_directory_is_refused(tmp_path: Path) -> None:
         assert load_state(StateDir(tmp_path).stack_file) is not None
 
 
-def test_taken_port_is_named_with_its_flag(tmp_path: Path, listening_port: int) -> None:
+@pytest.mark.parametrize("name", Ports.__dataclass_fields__)
+def test_taken_port_is_named_with_its_flag_before_anything_starts(
+    tmp_path: Path, listening_port: int, name: str
+) -> None:
     """The way out stands in the message."""
-    with LocalStack(tmp_path, ports=Ports(0, listening_port, 0, 0, 0)) as stack:
-        assert stack.problem() == (f"port {listening_port} is taken; choose another with --http-port (0: any free one)")
+    with LocalStack(tmp_path, ports=replace(Ports(0, 0, 0, 0, 0), **{name: listening_port})) as stack:
+        assert stack.problem() == (
+            f"port {listening_port} is taken; choose another with --{name}-port (0: any free one)"
+        )
+        assert stack.states == []
 
 
 def test_second_signal_kills_what_does_not_drain(tmp_path: Path) -> None:
