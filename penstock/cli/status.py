@@ -118,9 +118,9 @@ def _draw(report: dict[str, Any]) -> None:
         f"{report['phase']}, {'serving' if report['is_serving'] else 'not serving'} {report['model']['name']} "
         f"at {report['addresses']['gateway']}; up {supervisor['uptime_s']:.0f} s, supervisor pid {supervisor['pid']}\n"
     )
-    services = _table("service", "pid", "stage", "health", "address", "up s", "restarts", "next try s", "detail")
+    services = _table("service", "pid", "stage", "health", "address", "up s", "restarts", "detail")
     for service in report["services"]:
-        services.add_row(*(_cell(value) for value in service.values()))
+        services.add_row(*(_cell(value) for value in _with_next_try(service).values()))
     console.print(services)
     if report["replicas"] is None:
         console.print("\nthe fleet cannot be asked for its replicas")
@@ -129,6 +129,13 @@ def _draw(report: dict[str, Any]) -> None:
     for replica in report["replicas"]:  # the incarnation is for programs: it stands in the JSON
         replicas.add_row(*(_cell(value) for name, value in replica.items() if name != "incarnation"))
     console.print("", replicas)
+
+
+def _with_next_try(service: dict[str, Any]) -> dict[str, Any]:
+    """The next try, for people, as a part of the detail."""
+    shown = dict(service)
+    next_try_s = shown.pop("next_try_s")
+    return shown if next_try_s is None else shown | {"detail": f"{shown['detail']}; next try in {next_try_s:.0f} s"}
 
 
 def _table(*columns: str) -> Table:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import ray
 
@@ -64,7 +65,7 @@ class FleetActor:
         credential_file = settings.fleet_credential_file
         controller = FleetController(
             spec=self._spec,
-            directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json")),
+            directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time)),
             processes=processes,
             tracer=make_tracer("penstock-fleet", settings),
             credential=None if credential_file is None else FleetCredential.load(credential_file),

@@ -2,35 +2,49 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from penstock_shared.directory import Directory, ModelSpec, ReplicaInfo
+from penstock_shared.logs import get_logger
 
 
 class VersionFile:
     """Remembers the last version, so that versions grow across restarts of the fleet.
 
+    Without the file, or where it could not be written, they go on from the time of day, which is always ahead of them:
+    a fleet makes fewer versions than seconds pass.
+
     Args:
         path: a JSON file; made where it is missing.
+        wall_clock: seconds since the epoch.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, wall_clock: Callable[[], float]) -> None:
         self._path = path
+        self._wall_clock = wall_clock
+        self._log = get_logger("fleet").bind(path=str(path))
 
     def read(self) -> int:
-        """The last version written; 0 where there is none."""
+        """A version that no fleet before this one has reached."""
+        now_s = int(self._wall_clock())
         try:
-            return int(json.loads(self._path.read_text())["version"])
+            return max(int(json.loads(self._path.read_text())["version"]), now_s)
         except FileNotFoundError:
-            return 0
+            return now_s
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            self._log.warning("the directory's last version cannot be read", error=str(error))
+            return now_s
 
     def write(self, version: int) -> None:
         """Replaces the file as a whole: a reader, or a crash, never sees half of it."""
         fresh = self._path.with_suffix(".new")
-        fresh.write_text(json.dumps({"version": version}))
-        fresh.replace(self._path)
+        try:
+            fresh.write_text(json.dumps({"version": version}))
+            fresh.replace(self._path)
+        except OSError as error:
+            self._log.warning("the directory's version cannot be saved", error=str(error))
 
 
 class FleetDirectory:

@@ -26,7 +26,7 @@ class Fleet:
         self.replicas = [ScriptedReplica(), ScriptedReplica()]
         self.controller = FleetController(
             spec=spec,
-            directory=FleetDirectory(VersionFile(state_file)),
+            directory=FleetDirectory(VersionFile(state_file, wall_clock=lambda: 0.0)),
             processes={f"tiny-{index}": replica for index, replica in enumerate(self.replicas)},
             tracer=Tracer("fleet"),
             credential=CREDENTIAL,

@@ -14,7 +14,7 @@ REPLICA = ReplicaInfo("tiny-0", "tiny", ReplicaState.LOADING, "", 1, "", "")
 @pytest.fixture
 def version_file(tmp_path: Path) -> VersionFile:
     """Of a fleet that never ran."""
-    return VersionFile(tmp_path / "fleet.json")
+    return VersionFile(tmp_path / "fleet.json", wall_clock=lambda: 0.0)
 
 
 def test_every_change_is_a_new_version(version_file: VersionFile, spec: ModelSpec) -> None:
@@ -56,3 +56,25 @@ async def test_a_follower_gets_the_directory_at_once_and_every_change_it_has_tim
     directory.put_replica(replace(REPLICA, state=ReplicaState.READY))
     latest = await anext(follower)
     assert (latest.version, latest.replicas[0].state) == (2, ReplicaState.READY)
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"version": "x"}'])
+def test_versions_grow_although_the_file_is_lost(tmp_path: Path, content: str | None) -> None:
+    """Somebody tidies up, or the disk was full: gateways must not ignore the new fleet."""
+    path = tmp_path / "fleet.json"
+    FleetDirectory(VersionFile(path, wall_clock=lambda: 1_000.0)).put_replica(REPLICA)
+    assert path.read_text() == '{"version": 1001}'
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    second = FleetDirectory(VersionFile(path, wall_clock=lambda: 1_002.0))
+    second.put_replica(REPLICA)
+    assert second.current.version == 1003
+
+
+def test_a_version_that_cannot_be_saved_is_published_all_the_same() -> None:
+    """A full disk must not hide from the gateways that a replica has died."""
+    directory = FleetDirectory(VersionFile(Path("/proc/fleet.json"), wall_clock=lambda: 5.0))
+    directory.put_replica(REPLICA)
+    assert directory.current.replicas == (REPLICA,)
+    assert directory.current.version == 6
