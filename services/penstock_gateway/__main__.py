@@ -102,7 +102,7 @@ class Gateway:
             service_names=[SERVICE_NAME],
             tracer=tracer,
             authenticate=_authenticator(settings),
-            max_message_bytes=settings.max_message_bytes,
+            limits=settings.transport_limits,
         )
         self.address = self.http_address = ""
         self.is_serving = False

@@ -6,8 +6,11 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from penstock_shared.settings import ServiceSettings
+from penstock_shared.transport_limits import TransportLimits
 
 _ADDRESS = r"^.+:\d+$"
+# Between the end of a request by its deadline and the answer's last byte at the client.
+_LAST_WORDS_S = 10.0
 
 
 class GatewaySettings(ServiceSettings):
@@ -20,6 +23,12 @@ class GatewaySettings(ServiceSettings):
         fleet_address: of the fleet, which knows models and replicas.
         cache_address: of the cache service; None: every answer is generated.
         max_message_bytes: bound of one gRPC message.
+        max_metadata_bytes: bound of one call's metadata.
+        max_connections, max_streams_per_connection, max_calls: bounds of what is open at the same time.
+        max_connection_age_s: then a client is told to connect again; its calls may go on for as long as any request.
+        keepalive_s, keepalive_timeout_s: how often a client is asked whether it is there, and how long it may take.
+        min_ping_interval_s: a client that pings more often is disconnected.
+        handshake_timeout_s: for TLS and the first frames.
         max_input_bytes: bound of one request's text.
         max_output_tokens: bound of one choice.
         max_request_s: longest a request may take, whatever deadline its client sets.
@@ -40,6 +49,15 @@ class GatewaySettings(ServiceSettings):
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
     cache_address: str | None = Field(None, pattern=_ADDRESS)
     max_message_bytes: int = Field(16 << 20, ge=1 << 16)
+    max_metadata_bytes: int = Field(16 << 10, ge=1 << 10, le=1 << 20)
+    max_connections: int = Field(1024, ge=1)
+    max_streams_per_connection: int = Field(1024, ge=1)
+    max_calls: int = Field(4096, ge=1)
+    max_connection_age_s: float = Field(1800.0, ge=0.001)
+    keepalive_s: float = Field(60.0, ge=0.001)
+    keepalive_timeout_s: float = Field(20.0, ge=0.001)
+    min_ping_interval_s: float = Field(10.0, ge=0)
+    handshake_timeout_s: float = Field(10.0, ge=0.001)
     max_input_bytes: int = Field(1 << 20, ge=1)
     max_output_tokens: int = Field(4096, ge=1)
     max_request_s: float = Field(600.0, gt=0)
@@ -58,3 +76,21 @@ class GatewaySettings(ServiceSettings):
         if self.max_input_bytes > self.max_message_bytes:
             raise ValueError("PENSTOCK_GATEWAY_MAX_INPUT_BYTES must be at most PENSTOCK_GATEWAY_MAX_MESSAGE_BYTES")
         return self
+
+    @property
+    def transport_limits(self) -> TransportLimits:
+        """Those of the door for clients."""
+        return TransportLimits(
+            max_message_bytes=self.max_message_bytes,
+            max_metadata_bytes=self.max_metadata_bytes,
+            max_connections=self.max_connections,
+            max_streams_per_connection=self.max_streams_per_connection,
+            max_calls=self.max_calls,
+            max_pending_calls=2 * self.max_calls,  # room for those that are told that there are too many
+            max_connection_age_s=self.max_connection_age_s,
+            connection_age_grace_s=self.max_request_s + _LAST_WORDS_S,
+            keepalive_s=self.keepalive_s,
+            keepalive_timeout_s=self.keepalive_timeout_s,
+            min_ping_interval_s=self.min_ping_interval_s,
+            handshake_timeout_s=self.handshake_timeout_s,
+        )

@@ -10,10 +10,12 @@ from grpc_reflection.v1alpha import reflection
 
 from penstock_shared.call_guard import CallGuard
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
 from penstock_shared.logs import get_logger
 from penstock_shared.principal import Authenticate
 from penstock_shared.tracing import Tracer
+from penstock_shared.transport_limits import TransportLimits
+
+_INNER_LIMITS = TransportLimits()
 
 
 class GrpcServer:
@@ -28,8 +30,7 @@ class GrpcServer:
         tracer: records the calls.
         credential: what other services must show; None: nothing.
         authenticate: finds out which client calls, and refuses whom it does not know; None: nobody asks.
-        max_message_bytes: larger messages end a call with RESOURCE_EXHAUSTED.
-        options: further gRPC channel arguments.
+        limits: what it grants whoever connects.
     """
 
     def __init__(
@@ -40,8 +41,7 @@ class GrpcServer:
         tracer: Tracer,
         credential: FleetCredential | None = None,
         authenticate: Authenticate | None = None,
-        max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
-        options: Sequence[tuple[str, int | str]] = (),
+        limits: TransportLimits = _INNER_LIMITS,
     ) -> None:
         self._bind = bind
         self._service_names = tuple(service_names)
@@ -49,12 +49,8 @@ class GrpcServer:
         self._guard = CallGuard(tracer, credential, authenticate)
         self.server = grpc.aio.server(
             interceptors=[self._guard],
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                ("grpc.so_reuseport", 0),
-                *options,
-            ],
+            options=[("grpc.so_reuseport", 0), *limits.channel_arguments()],
+            maximum_concurrent_rpcs=limits.max_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
         reflected = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
