@@ -36,6 +36,7 @@ from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.single_flight import SingleFlight
 from penstock_gateway.tenants_file import TENANTS_FILE_NAME, watch_tenants
+from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
 from penstock_shared.api_keys import KEYS_FILE_NAME
@@ -87,8 +88,8 @@ class Gateway:
         is_serving: what its health service says.
 
     Raises:
-        FailedPreconditionError: the fleet credential, key or tenants file cannot be read, or other machines would be
-            let in without a credential.
+        FailedPreconditionError: the fleet credential, key, JWKS or tenants file cannot be read, or other machines would
+            be let in without a credential.
     """
 
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
@@ -241,13 +242,23 @@ class Gateway:
 
 def _authenticator(settings: GatewaySettings) -> Authenticator:
     keys_file = settings.keys_file or settings.state_dir / KEYS_FILE_NAME
-    authenticator = Authenticator(KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time))
+    authenticator = Authenticator(
+        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time), _token_verifier(settings)
+    )
     if authenticator.lets_everybody_in and not (is_loopback(settings.bind) or settings.allow_anonymous):
         raise FailedPreconditionError(
-            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and no API key is there; make one with "
-            "`penstock keys create --tenant NAME`, or let everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
+            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and neither an API key nor "
+            "PENSTOCK_GATEWAY_JWKS_FILE is there; make a key with `penstock keys create --tenant NAME`, or let "
+            "everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
         )
     return authenticator
+
+
+def _token_verifier(settings: GatewaySettings) -> TokenVerifier | None:
+    if settings.jwks_file is None:
+        return None
+    rules = TokenRules(settings.jwt_tenant_claim, settings.jwt_issuer, settings.jwt_audience)
+    return TokenVerifier(watch_jwks(settings.jwks_file), rules, wall_clock=time.time)
 
 
 def _identifiers() -> Identifiers:

@@ -1,6 +1,7 @@
 """Who a client is: the one place that decides it, once for each call."""
 
 from penstock_gateway.key_ring import KeyRing
+from penstock_gateway.token_verifier import TokenVerifier
 from penstock_shared.api_keys import is_key_text
 from penstock_shared.errors import UnauthenticatedError
 from penstock_shared.principal import ANONYMOUS, AuthContext, Metadata, Principal
@@ -8,7 +9,7 @@ from penstock_shared.principal import ANONYMOUS, AuthContext, Metadata, Principa
 _AUTHORIZATION = "authorization"
 _API_KEY = "x-api-key"
 _SCHEME = "bearer "
-_HOW = "send `authorization: Bearer <key>` or `x-api-key: <key>`"
+_HOW = "send `authorization: Bearer <key or token>` or `x-api-key: <key>`"
 
 
 class Authenticator:
@@ -16,15 +17,17 @@ class Authenticator:
 
     Args:
         keys: the API keys.
+        tokens: checks JSON Web Tokens; None: there are none.
     """
 
-    def __init__(self, keys: KeyRing) -> None:
+    def __init__(self, keys: KeyRing, tokens: TokenVerifier | None = None) -> None:
         self._keys = keys
+        self._tokens = tokens
 
     @property
     def lets_everybody_in(self) -> bool:
         """Whether nothing is configured by which a client could show who it is."""
-        return not self._keys.is_configured
+        return self._tokens is None and not self._keys.is_configured
 
     def __call__(self, metadata: Metadata, _auth_context: AuthContext) -> Principal:
         """The principal of a call.
@@ -39,6 +42,8 @@ class Authenticator:
             raise UnauthenticatedError(f"no credential; {_HOW}")
         if is_key_text(shown):
             return self._keys.principal_of(shown)
+        if self._tokens is not None:
+            return self._tokens.principal_of(shown)
         raise UnauthenticatedError(f"the credential is not valid; {_HOW}")
 
 

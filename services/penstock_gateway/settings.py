@@ -37,6 +37,9 @@ class GatewaySettings(ServiceSettings):
         client_buffer_bytes: most output that waits for one client to read it.
         keys_file: of the API keys; None: `keys.json` in the state directory.
         tenants_file: what each tenant may do; None: `tenants.json` in the state directory.
+        jwks_file: public keys of those who may sign tokens (JWKS); None: tokens are not accepted.
+        jwt_issuer, jwt_audience: what a token must say of its maker and its purpose; None: anything.
+        jwt_tenant_claim: the claim of a token that names the tenant.
         allow_anonymous: listen to other machines even where nothing is configured by which clients show who they are.
         longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
     """
@@ -69,6 +72,10 @@ class GatewaySettings(ServiceSettings):
     longest_wait_without_replica_s: float = Field(15.0, ge=0)
     keys_file: Path | None = None
     tenants_file: Path | None = None
+    jwks_file: Path | None = None
+    jwt_issuer: str | None = Field(None, min_length=1)
+    jwt_audience: str | None = Field(None, min_length=1)
+    jwt_tenant_claim: str = Field("tenant", min_length=1)
     allow_anonymous: bool = False
 
     @model_validator(mode="after")

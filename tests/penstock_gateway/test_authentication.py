@@ -81,7 +81,7 @@ def test_the_first_key_closes_the_door_within_a_second(doors: Doors) -> None:
     """No restart between `keys create` and the first refusal."""
     key = doors.make_key()
     doors.clock.advance(1)
-    assert doors.refusal().startswith("no credential; send `authorization: Bearer <key>`")
+    assert doors.refusal().startswith("no credential; send `authorization: Bearer <key or token>`")
     assert doors.ask(bearer(key.text)).tenant == "acme"
 
 
@@ -151,5 +151,5 @@ def test_anything_else_is_refused(doors: Doors, metadata: Metadata) -> None:
     doors.make_key()
     doors.restart()
     told = doors.refusal(*metadata)
-    assert "send `authorization: Bearer <key>`" in told
+    assert "send `authorization: Bearer <key or token>`" in told
     assert not any(str(value) in told for _, value in metadata if len(value) > 8)

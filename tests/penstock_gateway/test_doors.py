@@ -7,6 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes.gateway_deployment import Deployment, StartDeployment, collect, collect_until_error, text_of
+from fakes.token_issuer import TokenIssuer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock import AsyncClient
@@ -57,6 +58,21 @@ async def until_refused(deployment: Deployment, metadata: list[tuple[str, str]])
             call = deployment.stub.ListModels(inference_pb2.ListModelsRequest(), metadata=metadata)
             code = await call.code()
     assert code is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_token_works_beside_keys(start: StartDeployment, tmp_path: Path) -> None:
+    """Whoever has either is let in as its tenant, and nobody else."""
+    issuer, path = TokenIssuer(), tmp_path / "jwks.json"
+    path.write_text(issuer.jwks())
+    key = make_key(tmp_path, "by-key")
+    deployment = await start(jwks_file=path)
+    for shown, tenant in ((key.text, "by-key"), (issuer.sign(), "acme")):
+        await deployment.complete("Hi", metadata=[("authorization", f"Bearer {shown}")])
+        assert deployment.workers[0].groups[-1].tenant == tenant
+    for shown in (TokenIssuer().sign(), "nonsense"):
+        error = await refusal(deployment.complete("Hi", metadata=[("authorization", f"Bearer {shown}")]))
+        assert (error.code(), error.details()) == (grpc.StatusCode.UNAUTHENTICATED, "the token is not valid")
+    assert (await refusal(deployment.complete("Hi"))).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_every_rpc_asks_who_calls_but_health(start: StartDeployment, tmp_path: Path) -> None:
