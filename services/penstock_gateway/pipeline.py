@@ -130,7 +130,7 @@ class Pipeline:
         """The model that is meant, and how many tokens the input comes to. Counts as a request of `tenant`."""
         spec = self._models.resolve(model, field="model")
         checked = validate_input(given, spec, self._limits, field="input")
-        self._rates.take_request(tenant)
+        self._rates.account(tenant).take_request()
         async with Interruption(deadline):
             return spec, len(await self._tokenizer.encode(checked, spec, deadline))
 
@@ -154,10 +154,11 @@ class Pipeline:
         spec, given = validate_request(asked, self._models, self._limits)
         request.model = spec.name
         num_tokens = estimate_prompt_tokens(given)
-        self._rates.check(request.tenant, num_tokens)
+        account = self._rates.account(request.tenant)
+        account.check(num_tokens)
         ticket = self._admission.admit(request.tenant, asked.criticality, num_tokens)
         held.callback(self._admission.release, ticket)
-        charge = self._rates.start(request.tenant, num_tokens)
+        charge = account.start(num_tokens)
         held.callback(charge.settle, 0)  # what is found, joined or fails before it is generated costs no tokens
         request.timeline.admitted()
         use = self._plan(request, spec)
@@ -178,7 +179,7 @@ class Pipeline:
             self._job(request, spec, ids),
             vocabulary=vocabulary,
             new_sequence_id=self._identifiers.new_sequence_id,
-            meter=self._rates.output_meter(request.tenant),
+            meter=account.output_meter(),
         )
         follower = self._follow(generation, request, finding.report, buffer, held)
         self._flights.begin(request.flight_key, generation, follower)

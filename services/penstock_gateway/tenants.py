@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock_gateway.admission import Bounds
-from penstock_gateway.rate_limiter import Rates
+from penstock_gateway.rate_account import Rates
 from penstock_gateway.requests import Criticality, GenerationRequest
 from penstock_shared.watched_file import WatchedFile
 

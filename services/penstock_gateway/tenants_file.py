@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt
 
 from penstock_gateway.admission import Bounds
-from penstock_gateway.rate_limiter import Rates
+from penstock_gateway.rate_account import Rates
 from penstock_gateway.requests import Criticality
 from penstock_gateway.tenants import TenantPolicy, Tenants, TenantTable
 from penstock_shared.documents import parse_document

@@ -36,11 +36,10 @@ class TokenBucket:
         """Takes `amount`, into debt if need be; a negative one is given back, up to what it can hold."""
         self._level = min(self.per_minute, self.level(now_s) - amount)
 
-    def resized(self, per_minute: int, now_s: float) -> "TokenBucket":
-        """A bucket of another size that holds the same, as far as it can."""
-        other = TokenBucket(per_minute, now_s)
-        other.take(per_minute - min(self.level(now_s), per_minute), now_s)
-        return other
+    def resize(self, per_minute: int, now_s: float) -> None:
+        """Another size from now on. It holds what it held, as far as it can."""
+        self._level = min(per_minute, self.level(now_s))
+        self.per_minute = per_minute
 
     def check_invariants(self) -> None:
         """It never holds more than a minute's worth."""

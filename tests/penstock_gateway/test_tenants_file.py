@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock_gateway.admission import Bounds
-from penstock_gateway.rate_limiter import Rates
+from penstock_gateway.rate_account import Rates
 from penstock_gateway.requests import Criticality, GenerationRequest
 from penstock_gateway.tenants import TenantPolicy
 from penstock_gateway.tenants_file import parse_tenants, watch_tenants

@@ -42,4 +42,5 @@ def test_another_size_keeps_what_was_there(taken: int, per_minute: int, expected
     """Whoever is over a limit does not get a fresh minute by its being changed."""
     bucket = TokenBucket(60, 0.0)
     bucket.take(taken, 0.0)
-    assert bucket.resized(per_minute, 0.0).level(0.0) == expected
+    bucket.resize(per_minute, 0.0)
+    assert (bucket.level(0.0), bucket.per_minute) == (expected, per_minute)
