@@ -1,11 +1,14 @@
 """`penstock keys`: its commands and their options."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from penstock.cli.options import JsonOption, StateDirOption
+
+if TYPE_CHECKING:
+    from penstock.cli.key_commands import KeyFiles
 
 KeysFileOption = Annotated[
     Path | None,
@@ -47,24 +50,20 @@ def create(
     """
     from penstock.cli.duration import parse_duration
     from penstock.cli.key_commands import create_key
-    from penstock.local.paths import StateDir
 
     try:
         lifetime_s = None if expires is None else parse_duration(expires)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--expires") from error
-    create_key(
-        keys_file or StateDir.at(state_dir).keys_file, tenant=tenant, name=name, lifetime_s=lifetime_s, as_json=as_json
-    )
+    create_key(_files(keys_file, state_dir), tenant=tenant, name=name, lifetime_s=lifetime_s, as_json=as_json)
 
 
 @keys.command("list")
 def list_(as_json: JsonOption = False, keys_file: KeysFileOption = None, state_dir: StateDirOption = None) -> None:
     """Show all keys, without their secrets."""
     from penstock.cli.key_commands import list_keys
-    from penstock.local.paths import StateDir
 
-    list_keys(keys_file or StateDir.at(state_dir).keys_file, as_json=as_json)
+    list_keys(_files(keys_file, state_dir), as_json=as_json)
 
 
 @keys.command()
@@ -75,6 +74,13 @@ def revoke(
 ) -> None:
     """Revoke a key, for good. Calls that are under way finish."""
     from penstock.cli.key_commands import revoke_key
+
+    revoke_key(_files(keys_file, state_dir), key_id)
+
+
+def _files(keys_file: Path | None, state_dir: Path | None) -> "KeyFiles":
+    from penstock.cli.key_commands import KeyFiles
     from penstock.local.paths import StateDir
 
-    revoke_key(keys_file or StateDir.at(state_dir).keys_file, key_id)
+    state = StateDir.at(state_dir)
+    return KeyFiles(keys_file or state.keys_file, state.audit_file)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import penstock
 from penstock.local.errors import LocalError
-from penstock_shared.api_keys import KEYS_FILE_NAME
+from penstock_shared.state_files import AUDIT_FILE_NAME, KEYS_FILE_NAME
 
 _PACKAGE = Path(penstock.__file__).parent
 
@@ -51,6 +51,11 @@ class StateDir:
     def keys_file(self) -> Path:
         """The API keys; not there until the first one is made."""
         return self.path / KEYS_FILE_NAME
+
+    @property
+    def audit_file(self) -> Path:
+        """The audit log."""
+        return self.path / AUDIT_FILE_NAME
 
     @property
     def logs(self) -> Path:

@@ -35,11 +35,11 @@ from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.single_flight import SingleFlight
-from penstock_gateway.tenants_file import TENANTS_FILE_NAME, watch_tenants
+from penstock_gateway.tenants_file import watch_tenants
 from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
-from penstock_shared.api_keys import KEYS_FILE_NAME
+from penstock_shared.audit_log import AuditLog
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, DirectoryWatcher
@@ -48,6 +48,7 @@ from penstock_shared.key_file import parse_keys
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
+from penstock_shared.state_files import AUDIT_FILE_NAME, KEYS_FILE_NAME, TENANTS_FILE_NAME
 from penstock_shared.tracing import Tracer, make_tracer
 from penstock_shared.watched_file import WatchedFile
 
@@ -98,11 +99,13 @@ class Gateway:
         self._open_channel = partial(
             open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
         )
+        self._audit = _audit_log(settings)
         self.server = GrpcServer(
             bind=settings.bind,
             service_names=[SERVICE_NAME],
             tracer=tracer,
             authenticate=_authenticator(settings),
+            observe=None if self._audit is None else self._audit.add,
             limits=settings.transport_limits,
         )
         self.address = self.http_address = ""
@@ -139,6 +142,9 @@ class Gateway:
             OSError: an address cannot be bound.
         """
         async with AsyncExitStack() as stack:
+            if self._audit is not None:
+                self._audit.start()
+                stack.push_async_callback(asyncio.to_thread, self._audit.close)
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
@@ -259,6 +265,13 @@ def _token_verifier(settings: GatewaySettings) -> TokenVerifier | None:
         return None
     rules = TokenRules(settings.jwt_tenant_claim, settings.jwt_issuer, settings.jwt_audience)
     return TokenVerifier(watch_jwks(settings.jwks_file), rules, wall_clock=time.time)
+
+
+def _audit_log(settings: GatewaySettings) -> AuditLog | None:
+    if not settings.audit_log:
+        return None
+    path = settings.audit_file or settings.state_dir / AUDIT_FILE_NAME
+    return AuditLog(path, max_bytes=settings.audit_max_bytes, max_files=settings.audit_max_files)
 
 
 def _identifiers() -> Identifiers:

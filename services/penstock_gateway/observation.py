@@ -5,6 +5,7 @@ import asyncio
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.request_spans import attributes_of, attributes_of_hit, record_request
 from penstock_gateway.running_request import RunningRequest
+from penstock_shared.call_record import current_call
 from penstock_shared.errors import PenstockError
 from penstock_shared.tracing import AttributeValue, Tracer
 
@@ -13,6 +14,7 @@ def observe(request: RunningRequest, tracer: Tracer, metrics: GatewayMetrics) ->
     """Counts and records a request that has ended."""
     timeline, operation = request.timeline, request.operation
     generation, follower = request.generation, request.follower
+    _note_for_audit(request)
     metrics.observe_request(timeline, operation=operation, model=request.model, error=request.error)
     attributes: dict[str, AttributeValue] = {}
     if generation is not None and follower is not None:
@@ -30,6 +32,16 @@ def observe(request: RunningRequest, tracer: Tracer, metrics: GatewayMetrics) ->
         attributes=attributes,
         error=request.error,
     )
+
+
+def _note_for_audit(request: RunningRequest) -> None:
+    call = current_call.get()
+    if call is None:
+        return
+    call.request_id = request.request_id
+    usage = request.usage()
+    if usage is not None:
+        call.prompt_tokens, call.completion_tokens = usage.prompt_tokens, usage.completion_tokens
 
 
 def error_name(error: BaseException) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock_gateway.answer_cache import CacheUse
-from penstock_gateway.events import Started
+from penstock_gateway.events import Started, Usage
 from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation
 from penstock_gateway.request_spans import RequestTrace
@@ -55,3 +55,9 @@ class RunningRequest:
     generation: Generation | None = None
     follower: Follower | None = None
     error: str | None = None
+
+    def usage(self) -> Usage | None:
+        """Tokens of its answer so far; None where it did not come to one."""
+        if self.generation is not None:
+            return self.generation.usage()
+        return None if self.hit is None else self.hit[1].usage

@@ -40,6 +40,9 @@ class GatewaySettings(ServiceSettings):
         jwks_file: public keys of those who may sign tokens (JWKS); None: tokens are not accepted.
         jwt_issuer, jwt_audience: what a token must say of its maker and its purpose; None: anything.
         jwt_tenant_claim: the claim of a token that names the tenant.
+        audit_log: write one line for each call.
+        audit_file: where; None: `audit.log` in the state directory.
+        audit_max_bytes, audit_max_files: a fuller file is put aside as `.1`, `.2`; so many are kept.
         allow_anonymous: listen to other machines even where nothing is configured by which clients show who they are.
         longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
     """
@@ -76,6 +79,10 @@ class GatewaySettings(ServiceSettings):
     jwt_issuer: str | None = Field(None, min_length=1)
     jwt_audience: str | None = Field(None, min_length=1)
     jwt_tenant_claim: str = Field("tenant", min_length=1)
+    audit_log: bool = True
+    audit_file: Path | None = None
+    audit_max_bytes: int = Field(64 << 20, ge=1 << 16)
+    audit_max_files: int = Field(5, ge=1)
     allow_anonymous: bool = False
 
     @model_validator(mode="after")

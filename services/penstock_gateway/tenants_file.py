@@ -24,8 +24,6 @@ from penstock_shared.documents import parse_document
 from penstock_shared.principal import TENANT_RULE, is_tenant_name
 from penstock_shared.watched_file import WatchedFile
 
-TENANTS_FILE_NAME = "tenants.json"
-
 
 def _check_tenant_name(name: str) -> str:
     if not is_tenant_name(name):

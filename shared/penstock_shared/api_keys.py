@@ -6,10 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
-# Where a state directory keeps them.
-KEYS_FILE_NAME: Final = "keys.json"
 _PREFIX = "pst"
 _NUM_ID_BYTES = 6
 _NUM_SECRET_BYTES = 32

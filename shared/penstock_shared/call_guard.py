@@ -12,6 +12,7 @@ import grpc
 from opentelemetry.trace import SpanKind
 
 from penstock_shared import semconv
+from penstock_shared.call_record import CallRecord, current_call
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, UnavailableError, to_rich_status
 from penstock_shared.logs import get_logger
@@ -47,17 +48,23 @@ class CallGuard(grpc.aio.ServerInterceptor):
         tracer: records the calls.
         credential: what other services must show; None: nothing.
         authenticate: finds out which client calls; None: nobody asks.
+        observe: told of every call that has ended, health checks excepted; None: nobody keeps records.
 
     Attributes:
         is_idle: set while no call is under way but endless ones.
     """
 
     def __init__(
-        self, tracer: Tracer, credential: FleetCredential | None, authenticate: Authenticate | None = None
+        self,
+        tracer: Tracer,
+        credential: FleetCredential | None,
+        authenticate: Authenticate | None = None,
+        observe: Callable[[CallRecord], None] | None = None,
     ) -> None:
         self._tracer = tracer
         self._credential = credential
         self._authenticate = authenticate
+        self._observe = observe
         self._log = get_logger("server")
         self._running: set[asyncio.Task[Any]] = set()
         self._endless: set[asyncio.Task[Any]] = set()
@@ -107,6 +114,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             parent = TraceContext.parse(_text_of(metadata, TRACEPARENT_KEY))
             trace = self._tracer.begin(parent)
             current_trace.set(trace)
+            call = None if is_open else self._open_record(method, context)
             code = grpc.StatusCode.OK
             try:
                 with self._counted(calls):
@@ -131,6 +139,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
             finally:
                 if not is_endless:
                     self._record(method, trace, parent, start_ns, code)
+                self._close_record(call, code)
 
         return guarded
 
@@ -138,7 +147,23 @@ class CallGuard(grpc.aio.ServerInterceptor):
         if self._credential is not None and not self._credential.matches(metadata):
             raise UnauthenticatedError("the fleet credential is missing or wrong")
         if self._authenticate is not None:
-            current_principal.set(self._authenticate(metadata, context.auth_context))
+            principal = self._authenticate(metadata, context.auth_context)
+            current_principal.set(principal)
+            call = current_call.get()
+            if call is not None:
+                call.principal = principal
+
+    def _open_record(self, method: str, context: Context) -> CallRecord | None:
+        if self._observe is None:
+            return None
+        call = CallRecord(method.lstrip("/"), context.peer())
+        current_call.set(call)
+        return call
+
+    def _close_record(self, call: CallRecord | None, code: grpc.StatusCode) -> None:
+        if call is not None and self._observe is not None:
+            call.code, call.ended_s = code.name, time.time()
+            self._observe(call)
 
     @contextmanager
     def _counted(self, calls: "set[asyncio.Task[Any]]") -> Iterator[None]:

@@ -9,6 +9,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from penstock_shared.call_guard import CallGuard
+from penstock_shared.call_record import CallRecord
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.logs import get_logger
 from penstock_shared.principal import Authenticate
@@ -30,6 +31,7 @@ class GrpcServer:
         tracer: records the calls.
         credential: what other services must show; None: nothing.
         authenticate: finds out which client calls, and refuses whom it does not know; None: nobody asks.
+        observe: told of every call that has ended, health checks excepted; None: nobody keeps records.
         limits: what it grants whoever connects.
     """
 
@@ -41,12 +43,13 @@ class GrpcServer:
         tracer: Tracer,
         credential: FleetCredential | None = None,
         authenticate: Authenticate | None = None,
+        observe: Callable[[CallRecord], None] | None = None,
         limits: TransportLimits = _INNER_LIMITS,
     ) -> None:
         self._bind = bind
         self._service_names = tuple(service_names)
         self._health = health.aio.HealthServicer()
-        self._guard = CallGuard(tracer, credential, authenticate)
+        self._guard = CallGuard(tracer, credential, authenticate, observe)
         self.server = grpc.aio.server(
             interceptors=[self._guard],
             options=[("grpc.so_reuseport", 0), *limits.channel_arguments()],

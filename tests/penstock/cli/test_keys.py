@@ -1,6 +1,7 @@
 """`penstock keys`, and what the other commands do with a key."""
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 
@@ -50,6 +51,33 @@ def test_a_revoked_key_stays_in_the_list(cli: Cli) -> None:
     (listed,) = json.loads(cli("keys", "list", "--json").out)
     assert (listed["status"], listed["revoked"] is not None) == ("revoked", True)
     assert f"{key_id}  acme" in cli("keys", "list").out
+
+
+def test_changes_are_audited_without_secrets(cli: Cli, state_dir: Path) -> None:
+    """Who opened the door to whom, and when."""
+    created = json.loads(cli("keys", "create", "--tenant", "acme", "--name", "job", "--json").out)
+    cli("keys", "revoke", created["id"])
+    lines = [json.loads(line) for line in (state_dir / "audit.log").read_text().splitlines()]
+    for line in lines:
+        line.pop("time")
+    about = {"tenant": "acme", "credential_id": created["id"], "name": "job", "uid": os.getuid()}
+    assert lines == [{"event": "key_created", **about}, {"event": "key_revoked", **about}]
+
+
+def test_a_key_is_shown_even_where_it_cannot_be_audited(cli: Cli, state_dir: Path) -> None:
+    """It is there, and would be lost; the trouble is told."""
+    (state_dir / "audit.log").mkdir()
+    ran = cli("keys", "create", "--tenant", "acme")
+    assert (ran.code, ran.out[:4]) == (0, "pst_")
+    assert ran.err.startswith(f"error: cannot write {state_dir / 'audit.log'}: Is a directory")
+
+
+def test_another_key_file_can_be_named(cli: Cli, state_dir: Path, tmp_path: Path) -> None:
+    """That of a gateway in a container."""
+    path = tmp_path / "secrets" / "keys.json"
+    cli("keys", "create", "--tenant", "acme", "--file", str(path))
+    assert len(KeyFile(path).load()) == 1
+    assert not (state_dir / "keys.json").exists()
 
 
 @pytest.mark.parametrize(
