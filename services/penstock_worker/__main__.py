@@ -13,6 +13,7 @@ from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.settings import fail_start, load_settings
 from penstock_worker.cluster import running_ray
 from penstock_worker.fleet.checkpoint import inspect_checkpoint
+from penstock_worker.ray_watch import wait_for_ray_death
 from penstock_worker.settings import WorkerSettings
 
 
@@ -46,14 +47,18 @@ def _prepare(settings: WorkerSettings) -> ModelSpec:
 
 
 async def _serve(settings: WorkerSettings, spec: ModelSpec) -> None:
-    """Serves until the first SIGTERM or SIGINT, then drains; the second one ends the drain."""
+    """Serves until the first SIGTERM or SIGINT, then drains; the second one ends the drain.
+
+    Raises:
+        PenstockError: it cannot serve, or no longer: Ray is gone.
+    """
     from penstock_worker.fleet.driver import FleetDriver  # noqa: PLC0415 - imports ray, after its environment
 
     signals: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     fleet = FleetDriver(settings, spec)
-    await _first_of(fleet.run(), signals.get())
+    await _first_of(fleet.run(), signals.get(), wait_for_ray_death())
     get_logger("worker").info("draining", grace_s=settings.drain_grace_s)
     await _first_of(fleet.stop(settings.drain_grace_s), signals.get())
 

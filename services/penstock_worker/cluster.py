@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from penstock_shared.errors import FailedPreconditionError
+from penstock_shared.errors import FailedPreconditionError, UnavailableError
 from penstock_worker.addresses import split_address
 from penstock_worker.scratch import scratch_directory
 from penstock_worker.settings import WorkerSettings
@@ -43,6 +43,7 @@ def running_ray(settings: WorkerSettings) -> Iterator[None]:
 
     Raises:
         ConnectionError: no cluster answers at RAY_ADDRESS.
+        UnavailableError: Ray does not start.
     """
     os.environ.update(ray_environment(settings.ray_token_file))
     # Not below the state directory: Ray's socket paths must stay under 108 characters.
@@ -50,7 +51,12 @@ def running_ray(settings: WorkerSettings) -> Iterator[None]:
         where = _where(settings, directory)
         import ray  # noqa: PLC0415 - after its environment
 
-        ray.init(namespace=NAMESPACE, log_to_driver=True, configure_logging=False, **where)
+        try:
+            ray.init(namespace=NAMESPACE, log_to_driver=True, configure_logging=False, **where)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            raise UnavailableError(f"Ray could not be started: {error}") from error
         try:
             yield
         finally:

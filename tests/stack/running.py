@@ -17,7 +17,6 @@ from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.credentials import FleetCredential
 
 _START_TIMEOUT_S = 120
-_FREE_PORTS = [f"--{name}-port=0" for name in ("gateway", "http", "cache", "tokenizer", "fleet")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,11 @@ class RunningStack:
         return FleetCredential.load(self.state_dir / "fleet.credential").metadata()
 
 
+def free_ports() -> list[str]:
+    """Options of `penstock up` for a stack beside others."""
+    return [f"--{name}-port=0" for name in ("gateway", "http", "cache", "tokenizer", "fleet")]
+
+
 def run_cli(state_dir: Path, *arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
     """Runs the `penstock` command of this environment."""
     command = [str(Path(sys.executable).with_name("penstock")), *arguments, "--state-dir", str(state_dir)]
@@ -78,7 +82,7 @@ def run_cli(state_dir: Path, *arguments: str, timeout_s: float = 150) -> subproc
 @contextmanager
 def running_stack(state_dir: Path, *up_arguments: str) -> Iterator[RunningStack]:
     """`penstock up --detach`, and `penstock down` at the end whatever happens."""
-    arguments = ("up", "--detach", *_FREE_PORTS, f"--timeout={_START_TIMEOUT_S}", *up_arguments)
+    arguments = ("up", "--detach", *free_ports(), f"--timeout={_START_TIMEOUT_S}", *up_arguments)
     try:
         started = run_cli(state_dir, *arguments)
         assert started.returncode == 0, f"{started.stdout}\n{started.stderr}\n{_logs(state_dir)}"

@@ -30,7 +30,7 @@ def weights_revision(model_dir: Path, files: tuple[Path, ...]) -> str:
         try:
             _add(digest, path)
         except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
-            raise InvalidArgumentError(str(path), str(error), "a readable safetensors file") from None
+            raise InvalidArgumentError(str(path), str(error), "a whole safetensors file; copy it again") from None
     return digest.hexdigest()
 
 
@@ -52,7 +52,11 @@ def _sample(file: BinaryIO, num_bytes: int) -> Iterator[bytes]:
     data_start = file.tell()
     entries = json.loads(header)
     entries.pop("__metadata__", None)
-    for begin, end in sorted(entry["data_offsets"] for entry in entries.values()):
+    spans = sorted(entry["data_offsets"] for entry in entries.values())
+    missing = data_start + max((end for _, end in spans), default=0) - num_bytes
+    if missing > 0:
+        raise ValueError(f"its last {missing} bytes are missing")
+    for begin, end in spans:
         for offset in _page_offsets(end - begin):
             file.seek(data_start + begin + offset)
             yield file.read(min(_PAGE_BYTES, end - begin - offset))
