@@ -35,6 +35,7 @@ from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.single_flight import SingleFlight
+from penstock_gateway.tenants import Tenants
 from penstock_gateway.tenants_file import watch_tenants
 from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_gateway.tokenizer_client import TokenizerClient
@@ -99,12 +100,16 @@ class Gateway:
         self._open_channel = partial(
             open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
         )
+        self._tenants = watch_tenants(
+            settings.tenants_file or settings.state_dir / TENANTS_FILE_NAME,
+            Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
+        )
         self._audit = _audit_log(settings)
         self.server = GrpcServer(
             bind=settings.bind,
             service_names=[SERVICE_NAME],
             tracer=tracer,
-            authenticate=_authenticator(settings),
+            authenticate=_authenticator(settings, self._tenants),
             observe=None if self._audit is None else self._audit.add,
             limits=settings.transport_limits,
         )
@@ -119,10 +124,6 @@ class Gateway:
             longest_wait_s=settings.longest_wait_without_replica_s,
         )
         self.flights = SingleFlight(self.dispatcher)
-        self._tenants = watch_tenants(
-            settings.tenants_file or settings.state_dir / TENANTS_FILE_NAME,
-            Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
-        )
         self.admission = Admission(
             total=Bounds(settings.max_requests, settings.max_prompt_tokens),
             per_tenant=self._tenants.bounds_of,
@@ -246,10 +247,10 @@ class Gateway:
             self.dispatcher.tick()
 
 
-def _authenticator(settings: GatewaySettings) -> Authenticator:
+def _authenticator(settings: GatewaySettings, tenants: Tenants) -> Authenticator:
     keys_file = settings.keys_file or settings.state_dir / KEYS_FILE_NAME
     authenticator = Authenticator(
-        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time), _token_verifier(settings)
+        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time), tenants, _token_verifier(settings)
     )
     if authenticator.lets_everybody_in and not (is_loopback(settings.bind) or settings.allow_anonymous):
         raise FailedPreconditionError(

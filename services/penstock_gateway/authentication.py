@@ -1,10 +1,12 @@
 """Who a client is: the one place that decides it, once for each call."""
 
+from penstock_gateway.certificate_names import certificate_names
 from penstock_gateway.key_ring import KeyRing
+from penstock_gateway.tenants import Tenants
 from penstock_gateway.token_verifier import TokenVerifier
 from penstock_shared.api_keys import is_key_text
 from penstock_shared.errors import UnauthenticatedError
-from penstock_shared.principal import ANONYMOUS, AuthContext, Metadata, Principal
+from penstock_shared.principal import ANONYMOUS, AuthContext, AuthMethod, Metadata, Principal
 
 _AUTHORIZATION = "authorization"
 _API_KEY = "x-api-key"
@@ -17,19 +19,21 @@ class Authenticator:
 
     Args:
         keys: the API keys.
+        tenants: know the names in client certificates.
         tokens: checks JSON Web Tokens; None: there are none.
     """
 
-    def __init__(self, keys: KeyRing, tokens: TokenVerifier | None = None) -> None:
+    def __init__(self, keys: KeyRing, tenants: Tenants, tokens: TokenVerifier | None = None) -> None:
         self._keys = keys
+        self._tenants = tenants
         self._tokens = tokens
 
     @property
     def lets_everybody_in(self) -> bool:
         """Whether nothing is configured by which a client could show who it is."""
-        return self._tokens is None and not self._keys.is_configured
+        return not (self._keys.is_configured or self._tokens is not None or self._tenants.knows_certificates)
 
-    def __call__(self, metadata: Metadata, _auth_context: AuthContext) -> Principal:
+    def __call__(self, metadata: Metadata, auth_context: AuthContext) -> Principal:
         """The principal of a call.
 
         Raises:
@@ -39,12 +43,24 @@ class Authenticator:
             return ANONYMOUS
         shown = _shown_credential(metadata)
         if shown is None:
-            raise UnauthenticatedError(f"no credential; {_HOW}")
+            return self._of_certificate(auth_context)
         if is_key_text(shown):
             return self._keys.principal_of(shown)
         if self._tokens is not None:
             return self._tokens.principal_of(shown)
         raise UnauthenticatedError(f"the credential is not valid; {_HOW}")
+
+    def _of_certificate(self, auth_context: AuthContext) -> Principal:
+        names = certificate_names(auth_context)
+        found = self._tenants.of_certificate(names)
+        if len(set(found.values())) == 1:
+            name, tenant = next(iter(found.items()))
+            return Principal(tenant, AuthMethod.CERTIFICATE, name)
+        if not names:
+            raise UnauthenticatedError(f"no credential; {_HOW}")
+        raise UnauthenticatedError(
+            f"the client certificate of {names[0]!r} belongs to no tenant, or to several; {_HOW}"
+        )
 
 
 def _shown_credential(metadata: Metadata) -> str | None:

@@ -1,6 +1,6 @@
 """What each tenant may do."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from penstock_gateway.admission import Bounds
@@ -26,10 +26,17 @@ class TenantPolicy:
 
 @dataclass(frozen=True, slots=True)
 class TenantTable:
-    """The policies of all tenants; those not named have the default."""
+    """The policies of all tenants; those not named have the default.
+
+    Attributes:
+        default: the policy of tenants that are not named.
+        by_name: of those that are.
+        by_certificate: the tenant of a name that stands in a client's certificate.
+    """
 
     default: TenantPolicy
     by_name: Mapping[str, TenantPolicy] = field(default_factory=dict)
+    by_certificate: Mapping[str, str] = field(default_factory=dict)
 
     def policy_of(self, tenant: str) -> TenantPolicy:
         """What `tenant` may do."""
@@ -50,7 +57,17 @@ class Tenants:
 
     def policy_of(self, tenant: str) -> TenantPolicy:
         """What `tenant` may do now."""
-        return (self._file.current() or self._without_file).policy_of(tenant)
+        return self._table.policy_of(tenant)
+
+    @property
+    def knows_certificates(self) -> bool:
+        """Whether any tenant has one."""
+        return bool(self._table.by_certificate)
+
+    def of_certificate(self, names: Iterable[str]) -> Mapping[str, str]:
+        """The tenants that a certificate with these names belongs to, by the name that says so."""
+        by_certificate = self._table.by_certificate
+        return {name: by_certificate[name] for name in names if name in by_certificate}
 
     def bounds_of(self, tenant: str) -> Bounds:
         """What `tenant` may have under way at once."""
@@ -64,3 +81,7 @@ class Tenants:
         """The request, as critical as `tenant`'s may be at most."""
         highest = self.policy_of(tenant).max_criticality
         return asked if asked.criticality <= highest else replace(asked, criticality=highest)
+
+    @property
+    def _table(self) -> TenantTable:
+        return self._file.current() or self._without_file

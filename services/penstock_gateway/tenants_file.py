@@ -4,12 +4,14 @@
      "default": {"requests_per_minute": 60},
      "tenants": {"acme": {"max_criticality": "standard", "max_requests": 64, "max_prompt_tokens": 100000,
                           "requests_per_minute": 600, "input_tokens_per_minute": 200000,
-                          "output_tokens_per_minute": 50000}}}
+                          "output_tokens_per_minute": 50000,
+                          "certificates": ["client.acme.example", "spiffe://acme/batch"]}}}
 
-What a tenant's entry leaves out, it has from `default`, and what that leaves out, from the gateway's settings. A rate
-of null is no limit.
+`certificates` are names in client certificates, alternative or common ones, each of one tenant. What else an entry
+leaves out, it has from `default`, and what that leaves out, from the gateway's settings. A rate of null is no limit.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -46,12 +48,16 @@ class _Entry(BaseModel):
         return self.model_dump(exclude_unset=True)
 
 
+class _Tenant(_Entry):
+    certificates: tuple[str, ...] = ()
+
+
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1]
     default: _Entry = _Entry()
-    tenants: dict[Annotated[str, AfterValidator(_check_tenant_name)], _Entry] = {}
+    tenants: dict[Annotated[str, AfterValidator(_check_tenant_name)], _Tenant] = {}
 
 
 def parse_tenants(content: bytes, without_file: Bounds) -> TenantTable:
@@ -69,8 +75,9 @@ def parse_tenants(content: bytes, without_file: Bounds) -> TenantTable:
     return TenantTable(
         default=_policy(document.default, without_file),
         by_name={
-            name: _policy(_Entry(**default | entry.given()), without_file) for name, entry in document.tenants.items()
+            name: _policy(_Tenant(**default | entry.given()), without_file) for name, entry in document.tenants.items()
         },
+        by_certificate=_by_certificate(document.tenants),
     )
 
 
@@ -82,6 +89,15 @@ def watch_tenants(path: Path, without_file: Bounds) -> Tenants:
     """
     file = WatchedFile(path, partial(parse_tenants, without_file=without_file))
     return Tenants(file, default=TenantPolicy(without_file))
+
+
+def _by_certificate(tenants: Mapping[str, _Tenant]) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    for tenant, entry in tenants.items():
+        for name in entry.certificates:
+            if found.setdefault(name, tenant) != tenant:
+                raise ValueError(f"the certificate name {name!r} is that of two tenants: {found[name]} and {tenant}")
+    return found
 
 
 def _policy(entry: _Entry, without_file: Bounds) -> TenantPolicy:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 from fakes.clock import FakeClock
 
+from penstock_gateway.admission import Bounds
 from penstock_gateway.authentication import Authenticator
 from penstock_gateway.key_ring import KeyRing
+from penstock_gateway.tenants_file import watch_tenants
 from penstock_shared.api_keys import MintedKey, mint_key
 from penstock_shared.errors import UnauthenticatedError
 from penstock_shared.key_file import KeyFile, parse_keys
@@ -31,7 +33,9 @@ class Doors:
     def restart(self) -> None:
         """A fresh process over the same file."""
         file = WatchedFile(self.path, parse_keys, clock=self.clock)
-        self.authenticate = Authenticator(KeyRing(file, wall_clock=self.wall_clock))
+        self.authenticate = Authenticator(
+            KeyRing(file, wall_clock=self.wall_clock), watch_tenants(self.path.with_name("tenants.json"), Bounds(1, 1))
+        )
 
     def make_key(self, tenant: str = "acme", lifetime_s: float | None = None) -> MintedKey:
         """As `penstock keys create` does."""

@@ -69,6 +69,7 @@ def test_criticality_is_capped_and_never_raised(tmp_path: Path) -> None:
         (document(tenants={"acme": {"max_criticality": "high"}}), "'sheddable', 'standard' or 'critical'"),
         (document(tenants={"acme": {"request_per_minute": 1}}), "request_per_minute: got 1; Extra inputs"),
         (document(tenants={"a b": {}}), "a tenant's name is 1 to 64 letters"),
+        (document(tenants={"a": {"certificates": ["x"]}, "b": {"certificates": ["x"]}}), "'x' is that of two tenants"),
         (b'{"version": 3}', "version: got 3; Input should be 1"),
         (b"{}", "version: Field required"),
     ],
