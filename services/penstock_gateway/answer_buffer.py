@@ -49,7 +49,6 @@ class AnswerBuffer:
             self._add(event)
         if self._is_streaming:
             self._num_bytes = 0
-            self._wake()
 
     def close(self, error: PenstockError | None = None) -> None:
         """Ends the answer, for good with None. Only the first call counts."""

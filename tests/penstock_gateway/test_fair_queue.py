@@ -145,7 +145,7 @@ def test_a_change_of_worth_is_no_new_turn() -> None:
     for number in range(3):
         push(queue, f"b{number}", tenant="b")
         queue.pop()
-    push(queue, "rival", tenant="b", criticality=Criticality.CRITICAL)
+    push(queue, "rival", tenant="c", criticality=Criticality.CRITICAL, deadline_s=-1)
     queue.reprioritize("waits", criticality=Criticality.CRITICAL, deadline_s=0)
     assert drain(queue) == ["waits", "rival"]
 

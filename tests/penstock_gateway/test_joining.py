@@ -399,6 +399,7 @@ async def test_joins_are_counted_and_tokens_only_once(deployment: Deployment) ->
     labels = 'gen_ai_operation_name="text_completion",gen_ai_request_model="pocket"'
     assert f'penstock_gateway_tokens_total{{direction="output",{labels}}} 5.0' in rendered
     assert f'gen_ai_server_request_duration_seconds_count{{error_type="",{labels}}} 2.0' in rendered
+    assert f"gen_ai_server_time_per_output_token_seconds_count{{{labels}}} 1.0" in rendered
 
 
 async def test_the_trace_of_one_that_joined_names_the_request_that_it_joined(start: StartDeployment) -> None:

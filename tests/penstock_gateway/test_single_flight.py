@@ -115,8 +115,11 @@ class SharedAnswers:
     def finish(self) -> None:
         """Everybody has the whole answer, and goes."""
         self.replica.grant(8)
-        while not all(asked.is_over for asked in self.asked):
+        for _ in range(1000):
+            if all(asked.is_over for asked in self.asked):
+                break
             self.step()
+        assert all(asked.is_over for asked in self.asked)
         for asked in list(self.asked):
             self.leave(asked)
         self.settle()
