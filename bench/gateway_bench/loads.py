@@ -21,7 +21,7 @@ NUM_STREAMS = 64
 PACE_S = 0.02
 NUM_PACED_TOKENS = 150
 NUM_FULL_TOKENS = 300
-NUM_LANES = 16
+NUM_LANES = 32
 NUM_SHORT_TOKENS = 8
 UNARY_S = 2.0
 # What belongs to the start of the streams and not to their going on.

@@ -26,7 +26,7 @@ from penstock_shared.server import GrpcServer
 from penstock_shared.tracing import Tracer
 
 # Models by name, with the time between their steps in seconds.
-PACES_S = {"paced": 0.02, "short": 0.002, "fast": 0.0}
+PACES_S = {"paced": 0.02, "short": 0.01, "fast": 0.0}
 _TOKENIZER = "penstock.tokenizer.v1.TokenizerService"
 _CHUNK = 4096
 _PROMPT = tokenizer_pb2.TokenSequence(ids=range(16))
