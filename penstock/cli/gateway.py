@@ -71,5 +71,6 @@ def explained(error: PenstockError, address: str, timeout_s: float) -> CommandEr
         return CommandError(f"no whole answer within {timeout_s:g} s; allow more with --timeout", FAILED)
     if isinstance(error, UnauthenticatedError):
         return CommandError(f"{error.message}; give a key with --api-key or PENSTOCK_API_KEY", FAILED)
-    hint = "" if error.retry_after_s is None else f"; try again in {error.retry_after_s:g} s"
+    is_told = error.retry_after_s is None or "try again in" in error.message
+    hint = "" if is_told else f"; try again in {error.retry_after_s:g} s"
     return CommandError(f"{error.message}{hint}", FAILED)

@@ -1,6 +1,8 @@
 """`penstock up`: starts a stack, shows how it comes up, and says what to try."""
 
+import os
 import time
+from pathlib import Path
 
 from rich.console import Console
 
@@ -91,8 +93,9 @@ Stop it: {ending}"""
 
 
 def _doors(state_dir: StateDir, option: str) -> str:
-    if state_dir.keys_file.exists():
-        return f"Clients need a key: penstock keys list{option}"
+    keys_file = Path(os.environ.get("PENSTOCK_GATEWAY_KEYS_FILE") or state_dir.keys_file)
+    if keys_file.exists() or os.environ.get("PENSTOCK_GATEWAY_JWKS_FILE"):
+        return f"Clients must show who they are; keys: penstock keys list{option}"
     return (
         "It listens on this machine only (loopback) and lets everybody on it in.\n"
         f"Ask for keys instead: penstock keys create --tenant NAME{option}"

@@ -182,6 +182,13 @@ def test_figures_are_one_line_for_people(server: ScriptedInference) -> None:
     assert figures(answer) == "2 tokens · stop · first token 3 ms · total 12 ms · pocket on pocket-0"
 
 
+def test_when_to_come_back_is_told_once(cli: Cli, server: ScriptedInference) -> None:
+    """Where the message says it, nothing is added."""
+    server.script = [ResourceExhaustedError("used up; try again in 2 s", quota="q", retry_after_s=2.0)]
+    ran = cli("generate", "Hi", "--address", server.address)
+    assert (ran.code, ran.err) == (1, "error: used up; try again in 2 s\n")
+
+
 def test_unexpected_status_of_a_proxy_is_one_line_too(cli: Cli, server: ScriptedInference) -> None:
     """Whatever stands at the address, nobody gets a traceback."""
     server.failures_first = []
