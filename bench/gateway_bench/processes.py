@@ -73,6 +73,7 @@ def _gateway_environment(addresses: dict[str, str], state_dir: Path) -> dict[str
         "PENSTOCK_FLEET_CREDENTIAL_FILE": str(credential),
         "PENSTOCK_GATEWAY_BIND": "127.0.0.1:0",
         "PENSTOCK_GATEWAY_HTTP_BIND": "127.0.0.1:0",
+        "PENSTOCK_GATEWAY_ADMIN_BIND": "127.0.0.1:0",
         "PENSTOCK_GATEWAY_FLEET_ADDRESS": addresses["fleet"],
         "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": addresses["tokenizer"],
         "PENSTOCK_GATEWAY_CACHE_ADDRESS": addresses["cache"],

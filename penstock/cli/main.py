@@ -87,6 +87,7 @@ def up(
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
     tokenizer_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50053,
     fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50054,
+    admin_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for operators; 0: any free one.")] = 50055,
     state_dir: StateDirOption = None,
     otlp_endpoint: Annotated[
         str | None,
@@ -102,7 +103,8 @@ def up(
     \b
     penstock up
     penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1 --detach
-    penstock up --gateway-port 0 --http-port 0 --cache-port 0 --tokenizer-port 0 --fleet-port 0 --state-dir /tmp/second
+    penstock up --state-dir /tmp/second --gateway-port 0 --http-port 0 --admin-port 0 \\
+      --cache-port 0 --tokenizer-port 0 --fleet-port 0
     """
     from penstock.cli.up import run_up
     from penstock.local.paths import StateDir
@@ -117,7 +119,7 @@ def up(
         num_replicas=replicas,
         device=device.value,
         dtype=dtype.value,
-        ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port),
+        ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         otlp_endpoint=otlp_endpoint,
         start_timeout_s=timeout,
     )

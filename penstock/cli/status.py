@@ -50,6 +50,7 @@ def describe(state: StackState, state_dir: StateDir) -> dict[str, Any]:
             "cache": state.addresses.cache,
             "tokenizer": state.addresses.tokenizer,
             "fleet": state.addresses.fleet,
+            "admin": state.addresses.admin,
         },
         "supervisor": {"pid": state.supervisor.pid, "uptime_s": round(now - state.started_at, 1)},
         "services": services,
@@ -64,7 +65,7 @@ def _service(service: ServiceState, now: float) -> dict[str, Any]:
         "name": service.name,
         "pid": service.process.pid if service.process else None,
         "stage": service.stage,
-        "health": _health(service.address),
+        "health": _health(service.health_address or service.address),
         "address": service.address,
         "uptime_s": round(now - service.started_at, 1) if service.started_at else None,
         "restarts": service.num_restarts,
@@ -116,7 +117,8 @@ def _draw(report: dict[str, Any]) -> None:
     supervisor = report["supervisor"]
     console.print(
         f"{report['phase']}, {'serving' if report['is_serving'] else 'not serving'} {report['model']['name']} "
-        f"at {report['addresses']['gateway']}; up {supervisor['uptime_s']:.0f} s, supervisor pid {supervisor['pid']}\n"
+        f"at {report['addresses']['gateway']}, admin at {report['addresses']['admin']}; "
+        f"up {supervisor['uptime_s']:.0f} s, supervisor pid {supervisor['pid']}\n"
     )
     services = _table("service", "pid", "stage", "health", "address", "up s", "restarts", "detail")
     for service in report["services"]:

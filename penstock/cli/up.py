@@ -82,6 +82,7 @@ Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
 
   gateway  {addresses.gateway}  gRPC, for clients
   http     http://{addresses.http}  /healthz, /metrics
+  admin    {addresses.admin}  gRPC, for operators
   logs     {state_dir.logs}
 
 {_doors(state_dir, option)}

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from penstock.local.paths import StateDir
 from penstock.local.ports import HOST, Ports
@@ -18,7 +18,8 @@ class ProcessSpec:
         name: of the service; of its log too.
         command: program and arguments.
         environment: set on top of the supervisor's own.
-        address: host:port of its gRPC server, whose health says whether it is ready.
+        address: host:port of its gRPC server.
+        health_address: host:port of the gRPC server that says whether it is ready.
         stop_rank: lower ranks are stopped first, and are gone before the next begin.
     """
 
@@ -26,6 +27,7 @@ class ProcessSpec:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     address: str
+    health_address: str
     stop_rank: int = 0
 
 
@@ -38,6 +40,7 @@ class Addresses:
     cache: str
     tokenizer: str
     fleet: str
+    admin: str
 
     @classmethod
     def on_loopback(cls, ports: Ports) -> "Addresses":
@@ -48,6 +51,7 @@ class Addresses:
             cache=f"{HOST}:{ports.cache}",
             tokenizer=f"{HOST}:{ports.tokenizer}",
             fleet=f"{HOST}:{ports.fleet}",
+            admin=f"{HOST}:{ports.admin}",
         )
 
 
@@ -59,14 +63,18 @@ def plan(settings: StackSettings, addresses: Addresses) -> tuple[ProcessSpec, ..
         _service("cache", addresses.cache, common | cache, stop_rank=1),
         _service("tokenizer", addresses.tokenizer, common | _tokenizer(settings, addresses), stop_rank=1),
         _service("worker", addresses.fleet, common | _worker(settings, addresses), stop_rank=1),
-        _service("gateway", addresses.gateway, common | _gateway(addresses), stop_rank=0),
+        # Asked at the door for operators: the one for clients may want certificates.
+        replace(
+            _service("gateway", addresses.gateway, common | _gateway(addresses), stop_rank=0),
+            health_address=addresses.admin,
+        ),
     )
 
 
 def _service(name: str, address: str, environment: dict[str, str], *, stop_rank: int) -> ProcessSpec:
     # -P: a folder named like ours in the current directory must not be imported in its place.
     command = (sys.executable, "-P", "-m", f"penstock_{name}")
-    return ProcessSpec(name, command, environment, address, stop_rank)
+    return ProcessSpec(name, command, environment, address, health_address=address, stop_rank=stop_rank)
 
 
 def _common(settings: StackSettings) -> dict[str, str]:
@@ -103,6 +111,7 @@ def _gateway(addresses: Addresses) -> dict[str, str]:
     return {
         "PENSTOCK_GATEWAY_BIND": addresses.gateway,
         "PENSTOCK_GATEWAY_HTTP_BIND": addresses.http,
+        "PENSTOCK_GATEWAY_ADMIN_BIND": addresses.admin,
         "PENSTOCK_GATEWAY_CACHE_ADDRESS": addresses.cache,
         "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": addresses.tokenizer,
         "PENSTOCK_GATEWAY_FLEET_ADDRESS": addresses.fleet,

@@ -22,6 +22,7 @@ class Ports:
     cache: int = 50052
     tokenizer: int = 50053
     fleet: int = 50054
+    admin: int = 50055
 
 
 def resolve_ports(ports: Ports, randomness: random.Random) -> Ports:

@@ -11,7 +11,7 @@ from penstock.local.process_id import ProcessId
 from penstock.local.state import StackState
 
 # Counted up with every change of the record that an older command would misread.
-_FORMAT = 2
+_FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True)

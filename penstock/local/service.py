@@ -39,7 +39,9 @@ class Service:
         on_failed_start: Callable[[str], None],
     ) -> None:
         self.spec = spec
-        self.state = ServiceState(spec.name, spec.address, Stage.STARTING, time.time())
+        self.state = ServiceState(
+            spec.name, spec.address, Stage.STARTING, time.time(), health_address=spec.health_address
+        )
         self._log = log
         self._on_change = on_change
         self._on_failed_start = on_failed_start
@@ -110,7 +112,7 @@ class Service:
         self._set(Stage.STARTING, process=ProcessId.of(pid) if pid else None, started_at=time.time())
         if self._is_stopping:  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
-        self._health = asyncio.create_task(follow_health(self.spec.address, self._take_health))
+        self._health = asyncio.create_task(follow_health(self.spec.health_address, self._take_health))
         try:
             return await process.wait()
         finally:

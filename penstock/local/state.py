@@ -43,6 +43,7 @@ class ServiceState:
         num_restarts: how often it was started again.
         detail: why it was.
         next_try_at: when it is started again, seconds since the epoch; where it waits for that.
+        health_address: host:port of the gRPC server that says whether it is ready, where that is not `address`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ServiceState:
     num_restarts: int = 0
     detail: str = ""
     next_try_at: float | None = None
+    health_address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

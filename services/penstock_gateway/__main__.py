@@ -13,8 +13,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 import uvloop
 
+from penstock.admin.v1 import admin_pb2, admin_pb2_grpc
 from penstock.client.channel import is_loopback
 from penstock.inference.v1 import inference_pb2_grpc
+from penstock_gateway.admin_messages import status_response
+from penstock_gateway.admin_service import SERVICE_NAME as ADMIN_SERVICE_NAME
+from penstock_gateway.admin_service import AdminService
 from penstock_gateway.admission import Admission, Bounds
 from penstock_gateway.answer_cache import AnswerCache
 from penstock_gateway.authentication import Authenticator
@@ -74,7 +78,9 @@ async def _serve(settings: GatewaySettings) -> None:
     try:
         gateway = Gateway(settings, tracer)
         async with gateway.running():
-            await serve_until_signalled(gateway.server, drain_grace_s=settings.drain_grace_s)
+            await serve_until_signalled(
+                gateway.server, drain_grace_s=settings.drain_grace_s, on_drain=partial(gateway.admin.set_serving, False)
+            )
     finally:
         tracer.shutdown()
 
@@ -86,6 +92,8 @@ class Gateway:
         server: the gRPC server.
         address: host:port of it, once it runs.
         http_address: host:port of the HTTP side, once it runs.
+        admin: the gRPC server for operators.
+        admin_address: host:port of that, once it runs.
         missing: what keeps it from serving.
         is_serving: what its health service says.
 
@@ -112,8 +120,16 @@ class Gateway:
             authenticate=_authenticator(settings, self._tenants),
             observe=None if self._audit is None else self._audit.add,
             limits=settings.transport_limits,
+            reflects=settings.reflection,
         )
-        self.address = self.http_address = ""
+        self.admin = GrpcServer(
+            bind=settings.admin_bind,
+            service_names=[ADMIN_SERVICE_NAME],
+            tracer=tracer,
+            # Not even on loopback: whoever may log in to a machine is not its operator.
+            credential=credential or FleetCredential.of_nobody(),
+        )
+        self.address = self.http_address = self.admin_address = ""
         self.is_serving = False
         self.missing: Callable[[], list[str]] = lambda: ["not started"]
         self._directory_file = DirectoryFile(settings.state_dir / "directory.json")
@@ -149,7 +165,8 @@ class Gateway:
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
-            self._cache = AnswerCache(await self._cache_client(stack))
+            cache_client = await self._cache_client(stack)
+            self._cache = AnswerCache(cache_client)
             stack.push_async_callback(self._cache.close)
             self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
             stack.push_async_callback(self._vocabularies.close)
@@ -162,6 +179,7 @@ class Gateway:
             stack.callback(self._disk.shutdown)
             readiness = self._readiness(tokenizer)
             self.missing = readiness.missing
+            await self._listen_to_operators(stack, cache_client)
             await self._listen(stack, tokenizer, readiness)
             saved = self._directory_file.load()
             if saved is not None:
@@ -180,6 +198,12 @@ class Gateway:
             return None
         channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
         return CacheClient(channel, CircuitBreaker(time.monotonic))
+
+    async def _listen_to_operators(self, stack: AsyncExitStack, cache: CacheClient | None) -> None:
+        service = AdminService(status=self._status, cache=cache)
+        admin_pb2_grpc.add_AdminServiceServicer_to_server(service, self.admin.server)
+        self.admin_address = _with_port(self._settings.admin_bind, await self.admin.start())
+        stack.push_async_callback(self.admin.drain, 0)
 
     async def _listen(self, stack: AsyncExitStack, tokenizer: TokenizerClient, readiness: Readiness) -> None:
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._service(tokenizer), self.server.server)
@@ -216,6 +240,15 @@ class Gateway:
             server_version=_version(),
         )
 
+    def _status(self) -> admin_pb2.GetStatusResponse:
+        return status_response(
+            server_version=_version(),
+            missing=self.missing(),
+            models=self.models,
+            dispatcher=self.dispatcher,
+            admission=self.admission,
+        )
+
     def _readiness(self, tokenizer: TokenizerClient) -> Readiness:
         return Readiness(
             models=self.models,
@@ -226,10 +259,11 @@ class Gateway:
         )
 
     def _say_listening(self) -> None:
-        get_logger("main").info("listening", address=self.address, http=self.http_address)
+        get_logger("main").info("listening", address=self.address, http=self.http_address, admin=self.admin_address)
 
     async def _set_serving(self, is_serving: bool) -> None:
-        await self.server.set_serving(is_serving)
+        for server in (self.server, self.admin):
+            await server.set_serving(is_serving)
         self.is_serving = is_serving
 
     def _take_directory(self, directory: Directory) -> None:

@@ -19,7 +19,7 @@ _SHARES: Mapping[Criticality, float] = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The most that may be under way at once."""
+    """What is under way at once, or the most that may be."""
 
     num_requests: int
     num_tokens: int
@@ -73,6 +73,10 @@ class Admission:
     def num_tokens(self) -> int:
         """Prompt tokens (estimated until settled) under way."""
         return self._total.num_tokens
+
+    def by_tenant(self) -> dict[str, Bounds]:
+        """What each tenant has under way; those that have something."""
+        return {tenant: Bounds(load.num_requests, load.num_tokens) for tenant, load in sorted(self._by_tenant.items())}
 
     def admit(self, tenant: str, criticality: Criticality, num_tokens: int) -> Ticket:
         """Takes room for a request of about `num_tokens` prompt tokens.

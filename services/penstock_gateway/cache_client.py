@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import grpc
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
-from penstock_gateway.cache_messages import lookup_message, put_message, stored_answer
+from penstock_gateway.cache_messages import invalidate_messages, lookup_message, put_message, stored_answer
 from penstock_gateway.circuit_breaker import CircuitBreaker
 from penstock_gateway.events import CacheOutcome, CacheReport
 from penstock_gateway.stored_answer import StoredAnswer
+from penstock_shared.errors import UnavailableError
 
 LOOKUP_BUDGET_S = 0.05
 _PUT_TIMEOUT_S = 2.0
@@ -65,6 +66,21 @@ class CacheClient:
         """
         message = put_message(tenant, digest, answer, ttl_s=ttl_s, tags=tags)
         await self._stub.Put(message, timeout=_PUT_TIMEOUT_S)
+
+    async def invalidate(self, tenant: str, tags: tuple[str, ...], *, timeout_s: float) -> int:
+        """Removes a tenant's answers that carry any of `tags`, or all where there are none; gives how many went.
+
+        Raises:
+            UnavailableError: the cache did not do it, or not all of it.
+        """
+        num_removed = 0
+        for message in invalidate_messages(tenant, tags):
+            try:
+                response = await self._stub.Invalidate(message, timeout=timeout_s)
+            except grpc.aio.AioRpcError as error:
+                raise UnavailableError(f"the cache failed: {error.code().name}: {error.details()}") from error
+            num_removed += response.num_removed
+        return num_removed
 
 
 def _skipped(reason: str) -> Finding:

@@ -37,6 +37,13 @@ def put_message(
     return message
 
 
+def invalidate_messages(tenant: str, tags: tuple[str, ...]) -> list[cache_pb2.InvalidateRequest]:
+    """Ask for the end of a tenant's answers: one request for each tag, or one for all where there is no tag."""
+    if not tags:
+        return [cache_pb2.InvalidateRequest(tenant=tenant, all=True)]
+    return [cache_pb2.InvalidateRequest(tenant=tenant, tag=tag) for tag in tags]
+
+
 def stored_answer(message: cache_pb2.CachedAnswer) -> StoredAnswer:
     """An answer that was kept."""
     usage = message.usage

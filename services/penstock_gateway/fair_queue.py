@@ -58,6 +58,10 @@ class FairQueue(Generic[ItemT]):
         """Prompt tokens of all that waits."""
         return self._num_tokens
 
+    def lengths(self) -> dict[Criticality, int]:
+        """How many wait at each criticality, the most critical first."""
+        return {criticality: sum(map(len, lane.values())) for criticality, lane in self._lanes.items()}
+
     def push(
         self,
         key: str,

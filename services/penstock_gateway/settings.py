@@ -19,6 +19,8 @@ class GatewaySettings(ServiceSettings):
     Attributes:
         bind: host:port for gRPC; port 0 lets the system choose.
         http_bind: host:port for /healthz and /metrics.
+        admin_bind: host:port for operators: gRPC, with the fleet credential.
+        reflection: describe the services at the door for clients, too.
         tokenizer_address: of the tokenizer service.
         fleet_address: of the fleet, which knows models and replicas.
         cache_address: of the cache service; None: every answer is generated.
@@ -51,6 +53,8 @@ class GatewaySettings(ServiceSettings):
 
     bind: str = Field("127.0.0.1:50051", pattern=_ADDRESS)
     http_bind: str = Field("127.0.0.1:8080", pattern=_ADDRESS)
+    admin_bind: str = Field("127.0.0.1:50055", pattern=_ADDRESS)
+    reflection: bool = False
     tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
     cache_address: str | None = Field(None, pattern=_ADDRESS)

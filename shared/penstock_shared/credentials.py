@@ -49,6 +49,11 @@ class FleetCredential:
             raise FailedPreconditionError(f"fleet credential {path}: shorter than {_MIN_CHARS} characters")
         return cls(secret)
 
+    @classmethod
+    def of_nobody(cls) -> "FleetCredential":
+        """One that nobody can show, for a door that lets nobody in."""
+        return cls(secrets.token_urlsafe(_NUM_BYTES))
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What a caller sends."""
         return ((METADATA_KEY, self.secret),)

@@ -33,6 +33,7 @@ class GrpcServer:
         authenticate: finds out which client calls, and refuses whom it does not know; None: nobody asks.
         observe: told of every call that has ended, health checks excepted; None: nobody keeps records.
         limits: what it grants whoever connects.
+        reflects: whether it describes its services to whom it lets in.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class GrpcServer:
         authenticate: Authenticate | None = None,
         observe: Callable[[CallRecord], None] | None = None,
         limits: TransportLimits = _INNER_LIMITS,
+        reflects: bool = True,
     ) -> None:
         self._bind = bind
         self._service_names = tuple(service_names)
@@ -56,8 +58,9 @@ class GrpcServer:
             maximum_concurrent_rpcs=limits.max_calls,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        reflected = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(reflected, self.server)
+        if reflects:
+            reflected = (*self._service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(reflected, self.server)
 
     async def start(self) -> int:
         """Listens and returns the port. Health stays NOT_SERVING until `set_serving`.

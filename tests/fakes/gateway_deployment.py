@@ -66,6 +66,7 @@ class Deployment:
         self.settings = GatewaySettings(
             bind="127.0.0.1:0",
             http_bind="127.0.0.1:0",
+            admin_bind="127.0.0.1:0",
             tokenizer_address=tokenizer.address,
             fleet_address=fleet.address,
             state_dir=state_dir,

@@ -60,7 +60,7 @@ class GatewayProcess:
 @contextmanager
 def gateway_process(state_dir: Path, **settings: str) -> Iterator[GatewayProcess]:
     """A gateway that listens, with these settings (named without PENSTOCK_GATEWAY_)."""
-    variables = {"BIND": "127.0.0.1:0", "HTTP_BIND": "127.0.0.1:0"} | settings
+    variables = {"BIND": "127.0.0.1:0", "HTTP_BIND": "127.0.0.1:0", "ADMIN_BIND": "127.0.0.1:0"} | settings
     gateway = GatewayProcess(
         {
             "PATH": "",

@@ -37,7 +37,7 @@ class LocalStack:
     behaviours: dict[str, dict[str, Any]] = field(default_factory=dict)
     num_replicas: int = 2
     start_timeout_s: float = 60.0
-    ports: Ports = field(default_factory=lambda: Ports(0, 0, 0, 0, 0))
+    ports: Ports = field(default_factory=lambda: Ports(0, 0, 0, 0, 0, 0))
 
     def __enter__(self) -> Self:
         settings = StackSettings(

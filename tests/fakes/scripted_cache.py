@@ -18,7 +18,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
 
     Attributes:
         address: host:port, once started.
-        lookups, puts: the requests that came.
+        lookups, puts, invalidations: the requests that came.
         budgets_s: the time that each lookup was given.
         failure: raised by every call, while it is set.
         gate: lookups wait for it.
@@ -30,6 +30,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
         self.lookups: list[cache_pb2.LookupRequest] = []
         self.budgets_s: list[float] = []
         self.puts: list[cache_pb2.PutRequest] = []
+        self.invalidations: list[cache_pb2.InvalidateRequest] = []
         self.failure: PenstockError | None = None
         self.gate, self.put_gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
@@ -77,3 +78,12 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
             self.puts.append(request)
             self._changed.notify_all()
         return cache_pb2.PutResponse(entry_id=str(len(self.puts)), is_stored=True)
+
+    async def Invalidate(  # noqa: N802 - gRPC's naming
+        self, request: cache_pb2.InvalidateRequest, _context: Context
+    ) -> cache_pb2.InvalidateResponse:
+        """Says that two answers went."""
+        if self.failure is not None:
+            raise self.failure
+        self.invalidations.append(request)
+        return cache_pb2.InvalidateResponse(num_removed=2)

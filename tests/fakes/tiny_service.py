@@ -31,8 +31,8 @@ def behaviour(name: str) -> dict[str, Any]:
     return found
 
 
-def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = None) -> None:
-    """Serves at `bind` until SIGTERM.
+def serve(name: str, *binds: str, add_to: Callable[[grpc.Server], None] | None = None) -> None:
+    """Serves at `binds` until SIGTERM.
 
     Blocked from the first on and waited for: a handler's flag is missed by a thread that is just about to sleep.
     """
@@ -52,7 +52,8 @@ def serve(name: str, bind: str, add_to: Callable[[grpc.Server], None] | None = N
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     if add_to is not None:
         add_to(server)
-    server.add_insecure_port(bind)
+    for bind in binds:
+        server.add_insecure_port(bind)
     server.start()
     status = health_pb2.HealthCheckResponse
     checks.set("", status.SERVING if wanted.get("is_ready", True) else status.NOT_SERVING)

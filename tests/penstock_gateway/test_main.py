@@ -71,6 +71,7 @@ def test_a_signal_drains_and_ends_with_success(tmp_path: Path) -> None:
         "PENSTOCK_STATE_DIR": str(tmp_path),
         "PENSTOCK_GATEWAY_BIND": "127.0.0.1:0",
         "PENSTOCK_GATEWAY_HTTP_BIND": "127.0.0.1:0",
+        "PENSTOCK_GATEWAY_ADMIN_BIND": "127.0.0.1:0",
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "penstock_gateway"], env=environment, stderr=subprocess.PIPE, text=True

@@ -70,7 +70,7 @@ class RunningStack:
 
 def free_ports() -> list[str]:
     """Options of `penstock up` for a stack beside others."""
-    return [f"--{name}-port=0" for name in ("gateway", "http", "cache", "tokenizer", "fleet")]
+    return [f"--{name}-port=0" for name in ("gateway", "http", "admin", "cache", "tokenizer", "fleet")]
 
 
 def run_cli(state_dir: Path, *arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:

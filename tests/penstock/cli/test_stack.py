@@ -26,6 +26,8 @@ ANY_PORTS = [
     "0",
     "--tokenizer-port",
     "0",
+    "--admin-port",
+    "0",
     "--fleet-port",
     "0",
 ]

@@ -21,7 +21,7 @@ SETTINGS = StackSettings(
     num_replicas=3,
     device="cpu",
     dtype="float32",
-    ports=Ports(1, 2, 5, 3, 4),
+    ports=Ports(1, 2, 5, 3, 4, 6),
     otlp_endpoint="http://127.0.0.1:4317",
 )
 ADDRESSES = Addresses.on_loopback(SETTINGS.ports)
@@ -60,6 +60,7 @@ def test_every_service_is_told_where_the_others_are() -> None:
             **common,
             "PENSTOCK_GATEWAY_BIND": "127.0.0.1:1",
             "PENSTOCK_GATEWAY_HTTP_BIND": "127.0.0.1:2",
+            "PENSTOCK_GATEWAY_ADMIN_BIND": "127.0.0.1:6",
             "PENSTOCK_GATEWAY_CACHE_ADDRESS": "127.0.0.1:5",
             "PENSTOCK_GATEWAY_TOKENIZER_ADDRESS": "127.0.0.1:3",
             "PENSTOCK_GATEWAY_FLEET_ADDRESS": "127.0.0.1:4",
@@ -84,7 +85,7 @@ def test_settings_survive_the_way_to_a_detached_supervisor() -> None:
 
 def test_zero_becomes_a_free_port_and_others_stay(closed_port: int) -> None:
     """Tests and second stacks need no port arithmetic."""
-    resolved = resolve_ports(Ports(0, 0, 0, 0, 0), random.Random(1))
+    resolved = resolve_ports(Ports(0, 0, 0, 0, 0, 0), random.Random(1))
     chosen = [resolved.gateway, resolved.http, resolved.cache, resolved.tokenizer, resolved.fleet]
     assert len(set(chosen)) == 5
     assert all(20_000 <= port < 32_000 for port in chosen)
@@ -94,13 +95,13 @@ def test_zero_becomes_a_free_port_and_others_stay(closed_port: int) -> None:
 def test_taken_port_is_refused(listening_port: int) -> None:
     """The flag that mends it stands in the message."""
     with pytest.raises(LocalError, match=rf"port {listening_port} is taken; choose another with --fleet-port"):
-        resolve_ports(Ports(0, 0, 0, 0, listening_port), random.Random(1))
+        resolve_ports(Ports(0, 0, 0, 0, listening_port, 0), random.Random(1))
 
 
 def test_port_given_twice_is_refused() -> None:
     """Two services cannot share it."""
     with pytest.raises(LocalError, match="given twice; choose another with --tokenizer-port"):
-        resolve_ports(Ports(0, 21_000, 0, 21_000, 0), random.Random(1))
+        resolve_ports(Ports(0, 21_000, 0, 21_000, 0, 0), random.Random(1))
 
 
 def test_model_is_named_after_its_directory(tmp_path: Path) -> None:

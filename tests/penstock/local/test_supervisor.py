@@ -45,7 +45,7 @@ def test_record_on_disk_is_what_was_told(tmp_path: Path) -> None:
         state = stack.until_ready()
         assert load_state(StateDir(tmp_path).stack_file) == state
         assert state.supervisor.pid == stack.process.pid
-        assert len(set(astuple(state.addresses))) == 5
+        assert len(set(astuple(state.addresses))) == 6
 
 
 def test_credential_is_its_owners_alone(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_taken_port_is_named_with_its_flag_before_anything_starts(
     tmp_path: Path, listening_port: int, name: str
 ) -> None:
     """The way out stands in the message."""
-    with LocalStack(tmp_path, ports=replace(Ports(0, 0, 0, 0, 0), **{name: listening_port})) as stack:
+    with LocalStack(tmp_path, ports=replace(Ports(0, 0, 0, 0, 0, 0), **{name: listening_port})) as stack:
         assert stack.problem() == (
             f"port {listening_port} is taken; choose another with --{name}-port (0: any free one)"
         )

@@ -15,4 +15,4 @@ def add_to(server: grpc.Server) -> None:
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(scripted, server)
 
 
-serve("gateway", os.environ["PENSTOCK_GATEWAY_BIND"], add_to)
+serve("gateway", os.environ["PENSTOCK_GATEWAY_BIND"], os.environ["PENSTOCK_GATEWAY_ADMIN_BIND"], add_to=add_to)

@@ -58,4 +58,4 @@ def add_to(server: grpc.Server) -> None:
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(PaperFleet(), server)
 
 
-serve("worker", os.environ["PENSTOCK_WORKER_FLEET_BIND"], add_to)
+serve("worker", os.environ["PENSTOCK_WORKER_FLEET_BIND"], add_to=add_to)

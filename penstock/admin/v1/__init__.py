@@ -1,0 +1,1 @@
+"""Made by scripts/generate from protos/penstock/admin/v1."""

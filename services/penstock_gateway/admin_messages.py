@@ -1,0 +1,71 @@
+"""The messages of `admin.v1`, from and to plain values."""
+
+from collections.abc import Sequence
+
+from penstock.admin.v1 import admin_pb2
+from penstock.types.v1 import types_pb2
+from penstock_gateway.admission import Admission
+from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.models import ModelCatalog, ServedModel
+from penstock_gateway.replica_link import ReplicaLink
+from penstock_shared.errors import InvalidArgumentError
+
+_MAX_TAGS = 16
+
+
+def status_response(
+    *, server_version: str, missing: Sequence[str], models: ModelCatalog, dispatcher: Dispatcher, admission: Admission
+) -> admin_pb2.GetStatusResponse:
+    """What a gateway does at this moment."""
+    tenants = [
+        admin_pb2.TenantStatus(tenant=tenant, num_requests=load.num_requests, num_prompt_tokens=load.num_tokens)
+        for tenant, load in admission.by_tenant().items()
+    ]
+    return admin_pb2.GetStatusResponse(
+        server_version=server_version,
+        missing=missing,
+        models=[_model_status(model, dispatcher) for model in models.served()],
+        replicas=[_replica_status(link) for link in dispatcher.links],
+        num_requests=admission.num_requests,
+        num_prompt_tokens=admission.num_tokens,
+        tenants=tenants,
+    )
+
+
+def tags_to_invalidate(request: admin_pb2.InvalidateCacheRequest) -> tuple[str, ...]:
+    """Which answers are to go; none: all of the tenant.
+
+    Raises:
+        InvalidArgumentError: no tenant is named, or not exactly one of tags and all.
+    """
+    if not request.tenant:
+        raise InvalidArgumentError("tenant", "", "the name of a tenant")
+    if bool(request.tags) == request.all:
+        given = "both" if request.all else "nothing"
+        raise InvalidArgumentError("tags", given, "exactly one of tags and all = true")
+    if len(request.tags) > _MAX_TAGS:
+        raise InvalidArgumentError("tags", f"{len(request.tags)} entries", f"at most {_MAX_TAGS} entries")
+    return tuple(request.tags)
+
+
+def _model_status(model: ServedModel, dispatcher: Dispatcher) -> admin_pb2.ModelStatus:
+    name = model.spec.name
+    queue = dispatcher.queues.get(name)
+    depths = [
+        admin_pb2.QueueDepth(criticality=types_pb2.Criticality.ValueType(criticality), num_requests=num_requests)
+        for criticality, num_requests in (queue.lengths().items() if queue is not None else ())
+    ]
+    return admin_pb2.ModelStatus(
+        name=name, revision=model.spec.revision, num_ready_replicas=dispatcher.num_ready(name), queue=depths
+    )
+
+
+def _replica_status(link: ReplicaLink) -> admin_pb2.ReplicaStatus:
+    return admin_pb2.ReplicaStatus(
+        replica_id=link.replica_id,
+        model=link.model,
+        is_draining=link.is_draining,
+        num_sequences=link.ledger.num_sequences,
+        max_sequences=link.ledger.credit.num_sequences,
+        load=link.ledger.load,
+    )
