@@ -24,6 +24,8 @@ class Limits:
 
     max_input_bytes: int
     max_output_tokens: int
+    max_messages: int = 2048
+    max_tool_calls: int = 128
     max_choices: int = 16
     max_stop_strings: int = 16
     max_stop_bytes: int = 256

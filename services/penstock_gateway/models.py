@@ -53,7 +53,7 @@ class ModelCatalog:
             return self._only_model(field)
         found = self._served.get(name)
         if found is None:
-            raise NotFoundError("model", name, self._served)
+            raise NotFoundError("model", name, self._served, field=field)
         return found.spec
 
     def _only_model(self, field: str) -> ModelSpec:

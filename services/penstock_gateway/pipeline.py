@@ -132,7 +132,7 @@ class Pipeline:
         checked = validate_input(given, spec, self._limits, field="input")
         self._rates.account(tenant).take_request()
         async with Interruption(deadline):
-            return spec, len(await self._tokenizer.encode(checked, spec, deadline))
+            return spec, len(await self._tokenizer.encode(checked, spec, deadline, field="input"))
 
     def _arrive(
         self, asked: GenerationRequest, tenant: str, deadline: Deadline, *, is_streaming: bool
@@ -284,7 +284,7 @@ class Pipeline:
         """The prompt's ids. Calls to the tokenizer belong to the tokenize span."""
         outer = current_trace.set(request.trace.tokenize)
         try:
-            ids = await self._tokenizer.encode(given, spec, request.deadline)
+            ids = await self._tokenizer.encode(given, spec, request.deadline, field="request.input")
         finally:
             current_trace.reset(outer)
         check_prompt_length(len(ids), spec, field="request.input")

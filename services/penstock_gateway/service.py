@@ -9,6 +9,7 @@ from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 from penstock_gateway import convert
 from penstock_gateway.capabilities import UNIMPLEMENTED, Limits
 from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.message_counts import check_generation_counts, check_input_counts
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
 from penstock_shared.deadlines import Deadline
@@ -56,6 +57,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.GenerateRequest, context: Context
     ) -> None:
         """Streams. Written with `context.write`, so that the block is left at once when the client goes."""
+        check_generation_counts(request.request, self._limits)
         asked = convert.generation_request(request.request)
         async with self._pipeline.answer(
             asked, tenant=current_principal.get().tenant, deadline=self._deadline(context), is_streaming=True
@@ -69,6 +71,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.CompleteRequest, context: Context
     ) -> inference_pb2.CompleteResponse:
         """Answers in one message."""
+        check_generation_counts(request.request, self._limits)
         asked = convert.generation_request(request.request)
         async with self._pipeline.answer(
             asked, tenant=current_principal.get().tenant, deadline=self._deadline(context), is_streaming=False
@@ -89,6 +92,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.CountTokensRequest, context: Context
     ) -> inference_pb2.CountTokensResponse:
         """Tokenizes and counts."""
+        check_input_counts(request.input, self._limits, field="input")
         given = convert.request_input(request.input)
         spec, num_tokens = await self._pipeline.count_tokens(
             request.model, given, tenant=current_principal.get().tenant, deadline=self._deadline(context)

@@ -18,7 +18,7 @@ from penstock_shared.errors import (
     FailedPreconditionError,
     PenstockError,
     UnavailableError,
-    from_proto_error,
+    from_rpc_error,
 )
 
 ResponseT = TypeVar("ResponseT")
@@ -46,16 +46,25 @@ class TokenizerClient:
         self._health = health_pb2_grpc.HealthStub(channel)
         self._budget = RetryBudget()
 
-    async def encode(self, given: Input, spec: ModelSpec, deadline: Deadline) -> list[int]:
+    async def encode(self, given: Input, spec: ModelSpec, deadline: Deadline, *, field: str) -> list[int]:
         """The prompt's token ids.
+
+        Args:
+            given: the input.
+            spec: of the model that it is for.
+            deadline: of the call.
+            field: path of the input in the client's request.
 
         Raises:
             PenstockError: the input cannot be encoded, or the tokenizer is out of reach.
         """
-        if isinstance(given, TextInput):
-            return await self._encode_text(given, spec, deadline)
-        if isinstance(given, ChatInput):
-            return await self._render_chat(given, spec, deadline)
+        try:
+            if isinstance(given, TextInput):
+                return await self._encode_text(given, spec, deadline)
+            if isinstance(given, ChatInput):
+                return await self._render_chat(given, spec, deadline)
+        except PenstockError as error:
+            raise _in_clients_words(error, field, given) from error
         return list(given.ids)
 
     async def fetch_vocabulary(self, spec: ModelSpec) -> Vocabulary:
@@ -113,9 +122,18 @@ def _mapped(error: grpc.aio.AioRpcError) -> PenstockError:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
         return DeadlineExceededError("the deadline passed while the prompt was being tokenized")
     if error.code() in _PASSED_ON:
-        code, _ = error.code().value
-        return from_proto_error(types_pb2.Error(code=code, message=error.details() or "", reason=error.code().name))
+        return from_rpc_error(error)
     return UnavailableError("the tokenizer service is out of reach", retry_after_s=_RETRY_AFTER_S)
+
+
+def _in_clients_words(error: PenstockError, field: str, given: Input) -> PenstockError:
+    """The same error, where it names a field of the tokenizer's request, with that of the client's in its place."""
+    inner = error.field
+    if inner is None:
+        return error
+    error.field = f"{field}.text" if isinstance(given, TextInput) else f"{field}.chat.{inner}"
+    error.message = error.message.replace(inner, error.field, 1)
+    return error
 
 
 def _check_fingerprint(found: str, spec: ModelSpec) -> None:

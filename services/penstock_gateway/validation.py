@@ -1,7 +1,10 @@
-"""Cheap validation: everything about a request that can be told without tokenizing it."""
+"""Cheap validation: everything about a request that can be told without tokenizing it.
+
+The number of entries in its lists has been checked before (`message_counts.py`).
+"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from penstock_gateway.capabilities import Limits, refuse_unimplemented
@@ -87,11 +90,7 @@ def input_bytes(given: TextInput | ChatInput) -> int:
     """Bytes of all the text in an input."""
     if isinstance(given, TextInput):
         return _utf8_bytes(given.text)
-    messages = sum(
-        _utf8_bytes(message.content) + sum(len(call.arguments_json) for call in message.tool_calls)
-        for message in given.messages
-    )
-    return messages + sum(len(tool.description) + len(tool.parameters_json_schema) for tool in given.tools)
+    return sum(_utf8_bytes(text) for text in _texts(given))
 
 
 def estimate_prompt_tokens(given: Input) -> int:
@@ -111,6 +110,15 @@ def check_prompt_length(num_tokens: int, spec: ModelSpec, *, field: str) -> None
             f"{num_tokens} tokens",
             f"at most {spec.context_length - 1} tokens (the context is {spec.context_length}, output included)",
         )
+
+
+def _texts(chat: ChatInput) -> Iterator[str]:
+    for message in chat.messages:
+        yield from (message.role, message.content, message.tool_call_id or "", message.name or "")
+        for call in message.tool_calls:
+            yield from (call.id, call.name, call.arguments_json)
+    for tool in chat.tools:
+        yield from (tool.name, tool.description, tool.parameters_json_schema)
 
 
 def _check_text_size(given: TextInput | ChatInput, has_content: bool, limits: Limits, *, field: str) -> None:
@@ -141,20 +149,17 @@ def _check_sampling(sampling: SamplingRequest, spec: ModelSpec, limits: Limits) 
     _check("request.sampling.min_tokens", sampling.min_tokens, Range(0, most_min_tokens))
     _check("request.sampling.logprobs", sampling.logprobs, Range(0, limits.max_logprobs))
     _check_stops(sampling, spec, limits)
-    _check_logit_bias(sampling, spec, limits)
+    _check_logit_bias(sampling, spec)
 
 
 def _check_stops(sampling: SamplingRequest, spec: ModelSpec, limits: Limits) -> None:
-    _check_count("request.sampling.stop", len(sampling.stop), limits.max_stop_strings)
     for index, stop in enumerate(sampling.stop):
         _check(f"request.sampling.stop[{index}]", _utf8_bytes(stop), Range(1, limits.max_stop_bytes), unit="bytes")
-    _check_count("request.sampling.stop_token_ids", len(sampling.stop_token_ids), limits.max_stop_token_ids)
     _check_token_ids(sampling.stop_token_ids, spec, field="request.sampling.stop_token_ids")
 
 
-def _check_logit_bias(sampling: SamplingRequest, spec: ModelSpec, limits: Limits) -> None:
+def _check_logit_bias(sampling: SamplingRequest, spec: ModelSpec) -> None:
     field = "request.sampling.logit_bias"
-    _check_count(field, len(sampling.logit_bias), limits.max_logit_bias)
     _check_token_ids(sampling.logit_bias, spec, field=field)
     for token_id, bias in sampling.logit_bias.items():
         _check(f"{field}[{token_id}]", bias, _LOGIT_BIAS_RANGE)
@@ -162,16 +167,10 @@ def _check_logit_bias(sampling: SamplingRequest, spec: ModelSpec, limits: Limits
 
 def _check_cache(policy: CachePolicy, limits: Limits) -> None:
     _check("request.cache.ttl", policy.ttl_s, Range(0, limits.max_cache_ttl_s, excludes_minimum=True), unit="s")
-    _check_count("request.cache.tags", len(policy.tags), limits.max_cache_tags)
     for index, tag in enumerate(policy.tags):
         _check(f"request.cache.tags[{index}]", _utf8_bytes(tag), Range(1, limits.max_cache_tag_bytes), unit="bytes")
     if policy.scope is not None:
         _check("request.cache.scope", _utf8_bytes(policy.scope), Range(1, limits.max_cache_scope_bytes), unit="bytes")
-
-
-def _check_count(field: str, count: int, maximum: int) -> None:
-    if count > maximum:
-        raise InvalidArgumentError(field, f"{count} entries", f"at most {maximum} entries")
 
 
 def _check(field: str, value: float | None, allowed: Range, *, unit: str = "") -> None:

@@ -69,10 +69,10 @@ class NotFoundError(PenstockError):
     code = grpc.StatusCode.NOT_FOUND
     reason = "NOT_FOUND"
 
-    def __init__(self, kind: str, name: str, known: Iterable[str] = ()) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str] = (), *, field: str | None = None) -> None:
         known = sorted(known)
         hint = f"; there is: {', '.join(known)}" if known else ""
-        super().__init__(f"no {kind} {_shown(name)}{hint}", field=kind)
+        super().__init__(f"no {kind} {_shown(name)}{hint}", field=field or kind)
 
 
 class UnimplementedError(PenstockError):
@@ -164,6 +164,31 @@ def from_proto_error(error: types_pb2.Error) -> PenstockError:
     made.code = _CODE_BY_NUMBER.get(error.code, grpc.StatusCode.INTERNAL)
     made.reason = error.reason or code_pb2.Code.Name(made.code.value[0])
     return made
+
+
+def from_rpc_error(error: grpc.RpcError) -> PenstockError:
+    """The reverse of `to_rich_status`, for a call to another service that failed."""
+    made = PenstockError(error.details() or "")
+    made.code = error.code()
+    made.reason = made.code.name
+    status = rpc_status.from_call(error)
+    for packed in () if status is None else status.details:
+        _take_detail(made, packed)
+    return made
+
+
+def _take_detail(error: PenstockError, packed: AnyMessage) -> None:
+    violations, info, retry = (
+        error_details_pb2.BadRequest(),
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.RetryInfo(),
+    )
+    if packed.Unpack(violations) and violations.field_violations:
+        error.field = violations.field_violations[0].field
+    elif packed.Unpack(info):
+        error.reason = info.reason
+    elif packed.Unpack(retry):
+        error.retry_after_s = retry.retry_delay.ToNanoseconds() / 1e9
 
 
 def _shown(value: object) -> str:

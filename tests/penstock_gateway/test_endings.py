@@ -3,14 +3,22 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import grpc
 import pytest
 from fakes.gateway_deployment import Deployment, StartDeployment, collect, collect_until_error, details_of, text_of
 
+from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
-from penstock_shared.errors import InternalError, UnavailableError, to_proto_error
+from penstock_shared.errors import (
+    InternalError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+    to_proto_error,
+)
 
 
 async def silent(start: StartDeployment, **settings: object) -> Deployment:
@@ -148,6 +156,39 @@ async def test_a_tokenizer_that_fails_once_is_asked_again(deployment: Deployment
     answer = await deployment.complete("Hi")
     assert answer.choices[0].output.text == "Hello, world"
     assert deployment.tokenizer.num_calls == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "inner", "field"),
+    [
+        ({"text": "Hi"}, "texts", "request.input.text"),
+        (
+            {"chat": {"messages": [{"role": "user", "content": "Hi"}]}},
+            "messages[0].tool_calls[0].arguments_json",
+            "request.input.chat.messages[0].tool_calls[0].arguments_json",
+        ),
+    ],
+)
+async def test_what_the_tokenizer_refuses_is_told_in_the_clients_own_words(
+    deployment: Deployment, given: dict[str, Any], inner: str, field: str
+) -> None:
+    """The field of an inner request would send the caller looking in vain."""
+    deployment.tokenizer.failures = [InvalidArgumentError(inner, "x", "a JSON object")]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await deployment.stub.Complete(inference_pb2.CompleteRequest(request={"input": given}))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == f"{field}: got 'x'; allowed: a JSON object"
+    (violation,) = details_of(caught.value)["BadRequest"].field_violations
+    assert violation.field == field
+
+
+async def test_when_the_tokenizer_says_come_back_the_client_hears_when(deployment: Deployment) -> None:
+    """Its own pool may be full; the time to come back is its to say."""
+    deployment.tokenizer.failures = [ResourceExhaustedError("full", quota="pool", retry_after_s=2.5)]
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await deployment.complete("Hi")
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert details_of(caught.value)["RetryInfo"].retry_delay.ToNanoseconds() == 2_500_000_000
 
 
 async def test_without_a_tokenizer_the_client_is_told_to_come_back(deployment: Deployment) -> None:
