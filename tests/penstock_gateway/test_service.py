@@ -153,7 +153,7 @@ async def test_models_capabilities_and_token_counts_are_told(deployment: Deploym
         ({"sampling": {"temperature": 3.0}}, grpc.StatusCode.INVALID_ARGUMENT, "request.sampling.temperature"),
         ({"text": ""}, grpc.StatusCode.INVALID_ARGUMENT, "request.input.text"),
         ({"text": "x" * CONTEXT_LENGTH}, grpc.StatusCode.INVALID_ARGUMENT, "request.input"),
-        ({"model": "nobody"}, grpc.StatusCode.NOT_FOUND, "model"),
+        ({"model": "nobody"}, grpc.StatusCode.NOT_FOUND, "request.model"),
         ({"criticality": 9}, grpc.StatusCode.INVALID_ARGUMENT, "request.criticality"),
     ],
 )
