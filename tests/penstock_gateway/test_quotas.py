@@ -112,7 +112,7 @@ async def test_a_cache_hit_counts_as_a_request_and_costs_no_tokens(
 ) -> None:
     """Nothing was computed for it. A second charge of tokens would use up either of their rates."""
     write_tenants(
-        tmp_path, default={"requests_per_minute": 3, "input_tokens_per_minute": 20, "output_tokens_per_minute": 20}
+        tmp_path, default={"requests_per_minute": 3, "input_tokens_per_minute": 15, "output_tokens_per_minute": 20}
     )
     deployment = await start(cache_address=cache.address)
     first = await deployment.complete("Hello there", sampling=GREEDY)
@@ -156,6 +156,20 @@ async def test_one_tenants_answers_are_not_found_by_another(
         inference_pb2.CACHE_OUTCOME_MISS,
         inference_pb2.CACHE_OUTCOME_EXACT_HIT,
     ]
+
+
+async def test_tenants_do_not_join_each_others_generations(start: StartDeployment, tmp_path: Path) -> None:
+    """Who asks the same at the same moment gets an answer of its own, and pays for it."""
+    acme, other = key_of(tmp_path, "acme"), key_of(tmp_path, "other")
+    deployment = await start(num_replicas=0, is_ready=False)
+    worker = await deployment.add_worker(reply=None)
+    await deployment.until_ready()
+    calls = [deployment.generate(sampling=GREEDY, metadata=who) for who in (acme, other)]
+    await worker.until(lambda: len(worker.groups) == 2)
+    assert {group.tenant for group in worker.groups} == {"acme", "other"}
+    for call in calls:
+        call.cancel()
+    await deployment.until_idle()
 
 
 async def test_bounds_under_way_are_each_tenants_own(start: StartDeployment, tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def test_what_is_given_back_does_not_overflow() -> None:
     """An estimate far too high must not become credit."""
     bucket = TokenBucket(60, 0.0)
     bucket.take(-1000, 0.0)
+    bucket.check_invariants()
     assert bucket.level(0.0) == 60
 
 
