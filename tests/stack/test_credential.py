@@ -1,4 +1,4 @@
-"""The inner services of a running stack let nobody in without the fleet credential."""
+"""Nobody gets into an inner service, or to the gateway's port for operators, without the fleet credential."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ import pytest
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from stack.running import RunningStack
 
+from penstock.admin.v1 import admin_pb2
 from penstock.cache.v1 import cache_pb2
 from penstock.fleet.v1 import fleet_pb2
 from penstock.tokenizer.v1 import tokenizer_pb2
@@ -26,6 +27,7 @@ def inner_services(stack: RunningStack) -> Iterator[tuple[ServiceDescriptor, str
     yield cache_pb2.DESCRIPTOR.services_by_name["CacheService"], addresses["cache"]
     yield tokenizer_pb2.DESCRIPTOR.services_by_name["TokenizerService"], addresses["tokenizer"]
     yield fleet_pb2.DESCRIPTOR.services_by_name["FleetService"], addresses["fleet"]
+    yield admin_pb2.DESCRIPTOR.services_by_name["AdminService"], addresses["admin"]
     for replica in stack.replicas():
         yield worker_pb2.DESCRIPTOR.services_by_name["WorkerService"], replica.address
 
