@@ -6,7 +6,16 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from penstock.cli.options import AddressOption, ApiKeyOption, InsecureOption, StateDirOption
+from penstock.cli.options import (
+    AddressOption,
+    ApiKeyOption,
+    InsecureOption,
+    StateDirOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    TlsServerNameOption,
+)
 
 T = TypeVar("T")
 _DEFAULT_CONCURRENCY = 8
@@ -97,6 +106,10 @@ def load(
     address: AddressOption = None,
     api_key: ApiKeyOption = None,
     insecure: InsecureOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_server_name: TlsServerNameOption = None,
     timeout: Annotated[str, typer.Option(help="Deadline of each request.")] = "60s",
     allow_remote: Annotated[
         bool, typer.Option("--allow-remote", help="The gateway may be on another machine, and is yours to load.")
@@ -152,7 +165,7 @@ def load(
     exit_code = run_bench_load(
         settings,
         Outputs(json_file, plot_file),
-        access=GatewayAccess(address, api_key, insecure),
+        access=GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name),
         state_dir=StateDir.at(state_dir),
         allow_remote=allow_remote,
     )

@@ -45,7 +45,8 @@ def run_bench_load(
     Raises:
         CommandError: no gateway is there, the settings do not fit it, or an output cannot be written.
     """
-    target = gateway_address(access.address, load_state(state_dir.stack_file))
+    state = load_state(state_dir.stack_file)
+    target, access = gateway_address(access.address, state), access.trusting(state)
     _refuse_early(target, outputs, allow_remote=allow_remote)
     console = Console(stderr=outputs.json_file == _STANDARD_OUTPUT, soft_wrap=True, highlight=False)
     try:
@@ -89,9 +90,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _measure(
     address: str, access: GatewayAccess, settings: LoadSettings, console: Console
 ) -> tuple[dict[str, Any], Measured]:
-    async with AsyncClient(
-        address, api_key=access.api_key, insecure=access.is_insecure, timeout_s=settings.timeout_s
-    ) as client:
+    async with AsyncClient(address, **access.client_options(), timeout_s=settings.timeout_s) as client:
         model = choose_model(await client.list_models(), settings.model)
         target = Target(address, model, await client.capabilities())
         environment = describe_environment(target, datetime.now(UTC))

@@ -44,7 +44,8 @@ def run_chat(command: ChatCommand, *, access: GatewayAccess, state_dir: StateDir
     Raises:
         CommandError: no gateway is there, or no model that can chat.
     """
-    target = gateway_address(access.address, load_state(state_dir.stack_file))
+    state = load_state(state_dir.stack_file)
+    target, access = gateway_address(access.address, state), access.trusting(state)
     with open_client(target, access, timeout_s=command.timeout_s) as client:
         try:
             model = _chat_model(client, command.model)

@@ -34,7 +34,7 @@ def run_generate(command: GenerateCommand, *, access: GatewayAccess, state_dir: 
         CommandError: no gateway is there, or the generation failed.
     """
     state = load_state(state_dir.stack_file)
-    target = gateway_address(access.address, state)
+    target, access = gateway_address(access.address, state), access.trusting(state)
     with command_tracer("penstock generate", state.otlp_endpoint if state else None) as tracer:
         try:
             with open_client(target, access, timeout_s=command.timeout_s, tracer=tracer) as client:

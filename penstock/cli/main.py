@@ -10,9 +10,21 @@ import typer
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
 from penstock.cli.keys import keys
-from penstock.cli.options import AddressOption, ApiKeyOption, InsecureOption, JsonOption, StateDirOption
+from penstock.cli.options import (
+    AddressOption,
+    ApiKeyOption,
+    InsecureOption,
+    JsonOption,
+    StateDirOption,
+    TlsCaOption,
+    TlsCertOption,
+    TlsKeyOption,
+    TlsServerNameOption,
+)
 
 _EPILOG = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing there, 130 interrupted."
+
+_TLS = "TLS at the gateway"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -88,6 +100,26 @@ def up(
     tokenizer_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50053,
     fleet_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50054,
     admin_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for operators; 0: any free one.")] = 50055,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_TLS,
+            envvar="PENSTOCK_GATEWAY_TLS_CERT_FILE",
+            help="Speak TLS with clients; the gateway's certificate (PEM).",
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None,
+        typer.Option(rich_help_panel=_TLS, envvar="PENSTOCK_GATEWAY_TLS_KEY_FILE", help="The certificate's key (PEM)."),
+    ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            rich_help_panel=_TLS,
+            envvar="PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE",
+            help="Clients must show a certificate signed by one of these (PEM).",
+        ),
+    ] = None,
     state_dir: StateDirOption = None,
     otlp_endpoint: Annotated[
         str | None,
@@ -120,6 +152,9 @@ def up(
         device=device.value,
         dtype=dtype.value,
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
+        tls_cert=_absolute(tls_cert),
+        tls_key=_absolute(tls_key),
+        tls_client_ca=_absolute(tls_client_ca),
         otlp_endpoint=otlp_endpoint,
         start_timeout_s=timeout,
     )
@@ -178,6 +213,10 @@ def generate(
     address: AddressOption = None,
     api_key: ApiKeyOption = None,
     insecure: InsecureOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_server_name: TlsServerNameOption = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait, in seconds.")] = 300.0,
     state_dir: StateDirOption = None,
 ) -> None:
@@ -205,9 +244,8 @@ def generate(
         uses_cache=not no_cache,
         timeout_s=timeout,
     )
-    run_generate(
-        command, access=GatewayAccess(address, api_key, insecure), state_dir=StateDir.at(state_dir), as_json=as_json
-    )
+    access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)
+    run_generate(command, access=access, state_dir=StateDir.at(state_dir), as_json=as_json)
 
 
 @app.command()
@@ -220,6 +258,10 @@ def chat(
     address: AddressOption = None,
     api_key: ApiKeyOption = None,
     insecure: InsecureOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_server_name: TlsServerNameOption = None,
     timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait for an answer, in seconds.")] = 300.0,
     state_dir: StateDirOption = None,
 ) -> None:
@@ -239,7 +281,7 @@ def chat(
     command = ChatCommand(
         model=model, system=system, temperature=temperature, max_tokens=max_tokens, seed=seed, timeout_s=timeout
     )
-    access = GatewayAccess(address, api_key, insecure)
+    access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)
     raise typer.Exit(run_chat(command, access=access, state_dir=StateDir.at(state_dir)))
 
 
@@ -263,6 +305,11 @@ def version() -> None:
     import penstock as package
 
     typer.echo(f"penstock {package.__version__}")
+
+
+def _absolute(path: Path | None) -> Path | None:
+    """The services run in another directory."""
+    return None if path is None else path.expanduser().absolute()
 
 
 def main() -> None:

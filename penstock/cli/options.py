@@ -32,4 +32,23 @@ ApiKeyOption = Annotated[
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Let the key go unencrypted to another machine's gateway.")
 ]
+TlsCaOption = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="PENSTOCK_TLS_CA",
+        help="Speak TLS and trust these certificates (PEM).  [default: the local stack's]",
+        show_default=False,
+    ),
+]
+TlsCertOption = Annotated[
+    Path | None,
+    typer.Option(envvar="PENSTOCK_TLS_CERT", help="Your certificate (PEM), where the gateway asks."),
+]
+TlsKeyOption = Annotated[Path | None, typer.Option(envvar="PENSTOCK_TLS_KEY", help="Its key (PEM, not encrypted).")]
+TlsServerNameOption = Annotated[
+    str | None,
+    typer.Option(
+        envvar="PENSTOCK_TLS_SERVER_NAME", help="The name in the gateway's certificate, where it is not the address."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]

@@ -52,6 +52,7 @@ def describe(state: StackState, state_dir: StateDir) -> dict[str, Any]:
             "fleet": state.addresses.fleet,
             "admin": state.addresses.admin,
         },
+        "tls_cert": state.tls_cert,
         "supervisor": {"pid": state.supervisor.pid, "uptime_s": round(now - state.started_at, 1)},
         "services": services,
         "replicas": replicas,

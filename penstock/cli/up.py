@@ -80,7 +80,7 @@ def welcome(state: StackState, settings: StackSettings, *, detached: bool) -> st
     return f"""
 Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
 
-  gateway  {addresses.gateway}  gRPC, for clients
+  gateway  {addresses.gateway}  gRPC{", TLS" if state.tls_cert else ""}, for clients
   http     http://{addresses.http}  /healthz, /metrics
   admin    {addresses.admin}  gRPC, for operators
   logs     {state_dir.logs}

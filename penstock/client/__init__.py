@@ -21,6 +21,7 @@ from penstock.client.answer import (
 from penstock.client.errors import (
     DeadlineExceededError,
     FailedPreconditionError,
+    HandshakeError,
     InternalError,
     InvalidArgumentError,
     NotFoundError,
@@ -53,6 +54,7 @@ __all__ = [
     "FinishReason",
     "Finished",
     "GenerationOptions",
+    "HandshakeError",
     "InputOptions",
     "InternalError",
     "InvalidArgumentError",

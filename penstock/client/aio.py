@@ -13,6 +13,7 @@ from penstock.client.errors import make_error
 from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
 from penstock.client.options import GenerationOptions, InputOptions
 from penstock.client.request import count_request, generation_request
+from penstock.client.tls import FilePath, tls_options
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
@@ -91,12 +92,21 @@ class AsyncClient:
         *,
         api_key: str | None = None,
         insecure: bool = False,
+        tls_ca: FilePath | None = None,
+        tls_cert: FilePath | None = None,
+        tls_key: FilePath | None = None,
+        tls_server_name: str | None = None,
         timeout_s: float = 300.0,
         tracer: "Tracer | None" = None,
     ) -> None:
         self.address = address
-        metadata = key_metadata(api_key, address, is_insecure=insecure)
-        self._channel = grpc.aio.insecure_channel(address, options=channel_options(address))
+        tls = tls_options(tls_ca, tls_cert, tls_key, tls_server_name)
+        metadata = key_metadata(api_key, address, is_insecure=insecure or tls is not None)
+        if tls is None:
+            self._channel = grpc.aio.insecure_channel(address, options=channel_options(address))
+        else:
+            options = [*channel_options(address), *tls.channel_options()]
+            self._channel = grpc.aio.secure_channel(address, tls.credentials(), options=options)
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer, metadata=metadata)
 

@@ -6,6 +6,8 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
+from penstock.client.tls import handshake_hint
+
 
 class PenstockError(Exception):
     """Base of all errors of a call. Raised itself only for a code that has no class of its own.
@@ -67,6 +69,10 @@ class UnavailableError(PenstockError):
     """Nothing can serve the call now. Expected during restarts; safe to retry."""
 
 
+class HandshakeError(UnavailableError):
+    """Something answers at the address, and the two sides do not agree on TLS. Fix the options of the client."""
+
+
 class DeadlineExceededError(PenstockError):
     """The deadline passed. Nothing goes on in the background."""
 
@@ -112,6 +118,9 @@ def error_from_call(call: grpc.RpcError) -> PenstockError:
             delay = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay
             retry_after_s = delay.seconds + delay.nanos * 1e-9
     message = call.details() or "the server gave no reason"
+    hint = handshake_hint(message) if code is grpc.StatusCode.UNAVAILABLE else None
+    if hint is not None:
+        return HandshakeError(code, f"{hint} ({message})")
     return make_error(code, message, field=field, reason=reason, retry_after_s=retry_after_s)
 
 

@@ -11,6 +11,7 @@ from penstock.client.channel import channel_options, key_metadata
 from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
 from penstock.client.options import GenerationOptions, InputOptions
 from penstock.client.request import count_request, generation_request
+from penstock.client.tls import FilePath, tls_options
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Client:
         address: host:port of the gateway.
         api_key: shows who you are (`penstock keys create`); None: nothing is shown.
         insecure: let the key go unencrypted to another machine.
+        tls_ca: file of the certificates to trust (PEM): of authorities, or the gateway's own; None: plaintext.
+        tls_cert, tls_key: files of the client's certificate and its key, where the gateway asks for one.
+        tls_server_name: expected in the gateway's certificate; None: the address.
         timeout_s: deadline of each call that names none, in seconds; `math.inf`: the server's maximum alone holds.
         tracer: records a client span for each call (an OpenTelemetry tracer). None: the globally configured one.
 
@@ -86,7 +90,8 @@ class Client:
     `PenstockError`; a call that nothing has answered yet is retried by itself while the gateway cannot be reached.
 
     Raises:
-        ValueError: the key would cross a network unencrypted, and `insecure` does not allow it.
+        ValueError: the key would cross a network unencrypted, and `insecure` does not allow it; or a TLS file is
+            missing, or does not hold what it should.
     """
 
     def __init__(
@@ -95,12 +100,21 @@ class Client:
         *,
         api_key: str | None = None,
         insecure: bool = False,
+        tls_ca: FilePath | None = None,
+        tls_cert: FilePath | None = None,
+        tls_key: FilePath | None = None,
+        tls_server_name: str | None = None,
         timeout_s: float = 300.0,
         tracer: "Tracer | None" = None,
     ) -> None:
         self.address = address
-        metadata = key_metadata(api_key, address, is_insecure=insecure)
-        self._channel = grpc.insecure_channel(address, options=channel_options(address))
+        tls = tls_options(tls_ca, tls_cert, tls_key, tls_server_name)
+        metadata = key_metadata(api_key, address, is_insecure=insecure or tls is not None)
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options=channel_options(address))
+        else:
+            options = [*channel_options(address), *tls.channel_options()]
+            self._channel = grpc.secure_channel(address, tls.credentials(), options=options)
         self._stub = inference_pb2_grpc.InferenceServiceStub(self._channel)
         self._calls = CallMaker(timeout_s=timeout_s, tracer=tracer, metadata=metadata)
 

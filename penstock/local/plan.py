@@ -65,7 +65,7 @@ def plan(settings: StackSettings, addresses: Addresses) -> tuple[ProcessSpec, ..
         _service("worker", addresses.fleet, common | _worker(settings, addresses), stop_rank=1),
         # Asked at the door for operators: the one for clients may want certificates.
         replace(
-            _service("gateway", addresses.gateway, common | _gateway(addresses), stop_rank=0),
+            _service("gateway", addresses.gateway, common | _gateway(settings, addresses), stop_rank=0),
             health_address=addresses.admin,
         ),
     )
@@ -107,8 +107,13 @@ def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
     }
 
 
-def _gateway(addresses: Addresses) -> dict[str, str]:
-    return {
+def _gateway(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
+    tls = {
+        "PENSTOCK_GATEWAY_TLS_CERT_FILE": settings.tls_cert,
+        "PENSTOCK_GATEWAY_TLS_KEY_FILE": settings.tls_key,
+        "PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE": settings.tls_client_ca,
+    }
+    return {name: str(path) for name, path in tls.items() if path is not None} | {
         "PENSTOCK_GATEWAY_BIND": addresses.gateway,
         "PENSTOCK_GATEWAY_HTTP_BIND": addresses.http,
         "PENSTOCK_GATEWAY_ADMIN_BIND": addresses.admin,

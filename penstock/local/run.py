@@ -92,6 +92,7 @@ def _first_state(settings: StackSettings, addresses: Addresses) -> StackState:
         model_dir=str(settings.model_dir),
         num_replicas=settings.num_replicas,
         addresses=addresses,
+        tls_cert=None if settings.tls_cert is None else str(settings.tls_cert),
         otlp_endpoint=settings.otlp_endpoint,
     )
 

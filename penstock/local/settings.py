@@ -8,6 +8,8 @@ from penstock.local.errors import LocalError
 from penstock.local.paths import pocket_model_dir
 from penstock.local.ports import Ports
 
+_TLS_FILES = ("tls_cert", "tls_key", "tls_client_ca")
+
 
 @dataclass(frozen=True, slots=True)
 class StackSettings:
@@ -21,6 +23,8 @@ class StackSettings:
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
         ports: 0 means a free one.
+        tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
+        tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
         otlp_endpoint: where spans go (http://host:port of an OTLP/gRPC receiver); None: nowhere.
         start_timeout_s: a stack that cannot serve by then is stopped again, in seconds.
     """
@@ -32,6 +36,9 @@ class StackSettings:
     device: str = "auto"
     dtype: str = "auto"
     ports: Ports = field(default_factory=Ports)
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
     otlp_endpoint: str | None = None
     start_timeout_s: float = 120.0
 
@@ -47,6 +54,7 @@ class StackSettings:
             "state_dir": Path(fields["state_dir"]),
             "model_dir": Path(fields["model_dir"]),
             "ports": Ports(**fields["ports"]),
+            **{name: Path(fields[name]) for name in _TLS_FILES if fields[name] is not None},
         }
         return cls(**fields)
 

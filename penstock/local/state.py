@@ -89,6 +89,7 @@ class StackState:
         addresses: where its parts listen.
         services: in the order of the plan.
         replicas: as far as the fleet has told.
+        tls_cert: the certificate of the gateway's door for clients; None: plaintext.
         otlp_endpoint: where its spans go.
     """
 
@@ -101,6 +102,7 @@ class StackState:
     addresses: Addresses
     services: tuple[ServiceState, ...] = ()
     replicas: tuple[ReplicaView, ...] = ()
+    tls_cert: str | None = None
     otlp_endpoint: str | None = None
 
     @property

@@ -54,6 +54,7 @@ from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
 from penstock_shared.state_files import AUDIT_FILE_NAME, KEYS_FILE_NAME, TENANTS_FILE_NAME
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer, make_tracer
 from penstock_shared.watched_file import WatchedFile
 
@@ -121,6 +122,7 @@ class Gateway:
             observe=None if self._audit is None else self._audit.add,
             limits=settings.transport_limits,
             reflects=settings.reflection,
+            certificates=ReloadingCertificates(settings.tls_files) if settings.tls_files else None,
         )
         self.admin = GrpcServer(
             bind=settings.admin_bind,

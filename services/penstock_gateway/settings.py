@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from penstock_shared.settings import ServiceSettings
+from penstock_shared.tls import TlsFiles
 from penstock_shared.transport_limits import TransportLimits
 
 _ADDRESS = r"^.+:\d+$"
@@ -20,6 +21,8 @@ class GatewaySettings(ServiceSettings):
         bind: host:port for gRPC; port 0 lets the system choose.
         http_bind: host:port for /healthz and /metrics.
         admin_bind: host:port for operators: gRPC, with the fleet credential.
+        tls_cert_file, tls_key_file: the certificate shown to clients and its key (PEM); None: plaintext.
+        tls_client_ca_file: clients must show a certificate that one of these has signed; None: they are not asked.
         reflection: describe the services at the door for clients, too.
         tokenizer_address: of the tokenizer service.
         fleet_address: of the fleet, which knows models and replicas.
@@ -54,6 +57,9 @@ class GatewaySettings(ServiceSettings):
     bind: str = Field("127.0.0.1:50051", pattern=_ADDRESS)
     http_bind: str = Field("127.0.0.1:8080", pattern=_ADDRESS)
     admin_bind: str = Field("127.0.0.1:50055", pattern=_ADDRESS)
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
     reflection: bool = False
     tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
@@ -94,6 +100,21 @@ class GatewaySettings(ServiceSettings):
         if self.max_input_bytes > self.max_message_bytes:
             raise ValueError("PENSTOCK_GATEWAY_MAX_INPUT_BYTES must be at most PENSTOCK_GATEWAY_MAX_MESSAGE_BYTES")
         return self
+
+    @model_validator(mode="after")
+    def _check_tls_is_whole(self) -> "GatewaySettings":
+        if (self.tls_cert_file is None) != (self.tls_key_file is None):
+            raise ValueError("PENSTOCK_GATEWAY_TLS_CERT_FILE and PENSTOCK_GATEWAY_TLS_KEY_FILE are set together")
+        if self.tls_client_ca_file is not None and self.tls_cert_file is None:
+            raise ValueError("PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE needs PENSTOCK_GATEWAY_TLS_CERT_FILE")
+        return self
+
+    @property
+    def tls_files(self) -> TlsFiles | None:
+        """Of the door for clients; None where it speaks plaintext."""
+        if self.tls_cert_file is None or self.tls_key_file is None:
+            return None
+        return TlsFiles(self.tls_cert_file, self.tls_key_file, self.tls_client_ca_file)
 
     @property
     def transport_limits(self) -> TransportLimits:

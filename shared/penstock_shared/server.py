@@ -13,6 +13,7 @@ from penstock_shared.call_record import CallRecord
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.logs import get_logger
 from penstock_shared.principal import Authenticate
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 from penstock_shared.transport_limits import TransportLimits
 
@@ -34,6 +35,7 @@ class GrpcServer:
         observe: told of every call that has ended, health checks excepted; None: nobody keeps records.
         limits: what it grants whoever connects.
         reflects: whether it describes its services to whom it lets in.
+        certificates: it speaks TLS with these; None: plaintext.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class GrpcServer:
         observe: Callable[[CallRecord], None] | None = None,
         limits: TransportLimits = _INNER_LIMITS,
         reflects: bool = True,
+        certificates: ReloadingCertificates | None = None,
     ) -> None:
         self._bind = bind
+        self._certificates = certificates
         self._service_names = tuple(service_names)
         self._health = health.aio.HealthServicer()
         self._guard = CallGuard(tracer, credential, authenticate, observe)
@@ -69,12 +73,17 @@ class GrpcServer:
             OSError: the address cannot be bound.
         """
         try:
-            port = self.server.add_insecure_port(self._bind)
+            port = self._add_port()
         except RuntimeError as error:
             raise OSError(f"cannot listen on {self._bind}: the port is taken or not allowed") from error
         await self.set_serving(False)
         await self.server.start()
         return port
+
+    def _add_port(self) -> int:
+        if self._certificates is None:
+            return self.server.add_insecure_port(self._bind)
+        return self.server.add_secure_port(self._bind, self._certificates.server_credentials())
 
     async def set_serving(self, is_serving: bool) -> None:
         """States the health of all services and of the server as a whole."""

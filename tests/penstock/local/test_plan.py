@@ -68,6 +68,22 @@ def test_every_service_is_told_where_the_others_are() -> None:
     }
 
 
+def test_tls_files_reach_the_gateway_alone() -> None:
+    """Its door for clients is the one that others reach."""
+    settings = replace(SETTINGS, tls_cert=Path("/c.pem"), tls_key=Path("/k.pem"), tls_client_ca=Path("/ca.pem"))
+    told = {
+        service: {name: value for name, value in variables.items() if "TLS" in name}
+        for service, variables in environments(settings).items()
+    }
+    assert told.pop("gateway") == {
+        "PENSTOCK_GATEWAY_TLS_CERT_FILE": "/c.pem",
+        "PENSTOCK_GATEWAY_TLS_KEY_FILE": "/k.pem",
+        "PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE": "/ca.pem",
+    }
+    assert told == {"cache": {}, "tokenizer": {}, "worker": {}}
+    assert StackSettings.from_json(settings.to_json()) == settings
+
+
 def test_no_endpoint_means_no_variable() -> None:
     """A variable that the operator has set for all services must come through."""
     assert "PENSTOCK_OTLP_ENDPOINT" not in environments(replace(SETTINGS, otlp_endpoint=None))["gateway"]
