@@ -40,16 +40,17 @@ def create_key(files: KeyFiles, *, tenant: str, name: str, lifetime_s: float | N
         raise CommandError(f"--tenant: got {tenant!r}; allowed: {TENANT_RULE}")
     minted = mint_key(tenant=tenant, name=name, now_s=time.time(), lifetime_s=lifetime_s)
     with _told_failures(files):
-        KeyFile(files.keys_file).add(minted.record)
+        num_keys = KeyFile(files.keys_file).add(minted.record)
     _write_audit(files, "key_created", minted.record)
     if as_json:
         print(json.dumps({"key": minted.text, **_fields(minted.record)}))  # noqa: T201 - the command's result
         return
     print(minted.text)  # noqa: T201 - as above
     expiry = _time(minted.record.expires_s) or "never"
-    print(  # noqa: T201 - for the person, not for the variable
-        f"key {minted.record.key_id} of tenant {tenant}, expires: {expiry}. It is not shown again.", file=sys.stderr
-    )
+    told = f"key {minted.record.key_id} of tenant {tenant}, expires: {expiry}. It is not shown again."
+    if num_keys == 1:
+        told += "\nIt is the first one: from now on the gateway asks every client for a key."
+    print(told, file=sys.stderr)  # noqa: T201 - for the person, not for the variable
 
 
 def list_keys(files: KeyFiles, *, as_json: bool) -> None:
@@ -65,7 +66,7 @@ def list_keys(files: KeyFiles, *, as_json: bool) -> None:
     elif found:
         _draw(found)
     else:
-        print("no keys: whoever reaches the gateway is let in")  # noqa: T201 - as above
+        print("there are no API keys")  # noqa: T201 - as above
 
 
 def revoke_key(files: KeyFiles, key_id: str) -> None:

@@ -130,6 +130,7 @@ class Gateway:
             tracer=tracer,
             # Not even on loopback: whoever may log in to a machine is not its operator.
             credential=credential or FleetCredential.of_nobody(),
+            observe=None if self._audit is None else self._audit.add,
         )
         self.address = self.http_address = self.admin_address = ""
         self.is_serving = False

@@ -1,5 +1,6 @@
 """The lines of the audit log: one JSON object each, in a file that its owner alone can read."""
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ def append_lines(path: Path, lines: bytes) -> None:
     # Opened anew each time: whoever puts the file aside meanwhile takes nothing of what comes after.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(lines)
+        if file.write(lines) != len(lines):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
 def iso_time(seconds: float) -> str:

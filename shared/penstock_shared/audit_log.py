@@ -82,7 +82,7 @@ class AuditLog:
         try:
             if events:
                 self._append(events)
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must go on
             self.num_dropped += len(events)
             self._log.error("cannot write the audit log", path=str(self._path), error=str(error))
         if self.num_dropped > self._num_told:

@@ -17,7 +17,7 @@ from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import InternalError, PenstockError, UnauthenticatedError, UnavailableError, to_rich_status
 from penstock_shared.logs import get_logger
 from penstock_shared.parsing import parse_request
-from penstock_shared.principal import Authenticate, Metadata, current_principal
+from penstock_shared.principal import FLEET, Authenticate, Metadata, Principal, current_principal
 from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
 _HEALTH_PREFIX = "/grpc.health.v1.Health/"
@@ -147,11 +147,9 @@ class CallGuard(grpc.aio.ServerInterceptor):
         if self._credential is not None and not self._credential.matches(metadata):
             raise UnauthenticatedError("the fleet credential is missing or wrong")
         if self._authenticate is not None:
-            principal = self._authenticate(metadata, context.auth_context)
-            current_principal.set(principal)
-            call = current_call.get()
-            if call is not None:
-                call.principal = principal
+            _enter(self._authenticate(metadata, context.auth_context))
+        elif self._credential is not None:
+            _enter(FLEET)
 
     def _open_record(self, method: str, context: Context) -> CallRecord | None:
         if self._observe is None:
@@ -206,6 +204,14 @@ class CallGuard(grpc.aio.ServerInterceptor):
 
 def _parse_and_run(parse: Callable[[bytes], Any], behavior: Behavior, data: bytes, context: Context) -> Any:
     return behavior(parse(data), context)
+
+
+def _enter(principal: Principal) -> None:
+    """The call at hand is this caller's."""
+    current_principal.set(principal)
+    call = current_call.get()
+    if call is not None:
+        call.principal = principal
 
 
 def _closing_error() -> UnavailableError:

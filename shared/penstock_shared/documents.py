@@ -20,6 +20,11 @@ def parse_document(document_class: type[DocumentT], content: bytes) -> DocumentT
         raise ValueError(_describe(error)) from None
 
 
+def describe_unreadable(error: OSError | ValueError) -> str:
+    """Why a file could not be read or parsed, without its name."""
+    return str((isinstance(error, OSError) and error.strerror) or error)
+
+
 def _describe(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(str(step) for step in problem["loc"])

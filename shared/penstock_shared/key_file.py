@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from penstock_shared.api_keys import ApiKey
-from penstock_shared.documents import parse_document
+from penstock_shared.documents import describe_unreadable, parse_document
 from penstock_shared.errors import FailedPreconditionError, NotFoundError
 
 
@@ -50,12 +50,14 @@ class KeyFile:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise FailedPreconditionError(f"key file {self._path}: {error}") from error
+            raise FailedPreconditionError(f"key file {self._path}: {describe_unreadable(error)}") from error
 
-    def add(self, key: ApiKey) -> None:
-        """Adds a key."""
+    def add(self, key: ApiKey) -> int:
+        """Adds a key, and gives the number of keys there are now."""
         with self._locked():
-            self._save({**self.load(), key.key_id: key})
+            keys = {**self.load(), key.key_id: key}
+            self._save(keys)
+            return len(keys)
 
     def revoke(self, key_id: str, *, now_s: float) -> ApiKey:
         """Marks a key as revoked, for good. One that is revoked already stays as it is.
@@ -86,6 +88,8 @@ class KeyFile:
     def _locked(self) -> Iterator[None]:
         """Alone among writers. The lock is a file of its own, for the key file is replaced under it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.with_name(f".{self._path.name}.lock").open("w") as lock:
+        lock_file = self._path.with_name(f".{self._path.name}.lock")
+        # Nobody else can open it: a lock can be held by whoever may read the file.
+        with os.fdopen(os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield

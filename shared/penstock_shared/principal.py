@@ -19,6 +19,7 @@ class AuthMethod(StrEnum):
     API_KEY = "api_key"
     JWT = "jwt"
     CERTIFICATE = "certificate"
+    FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Principal:
     """A caller.
 
     Attributes:
-        tenant: on whose account the call goes.
+        tenant: on whose account the call goes; empty for the stack's own.
         method: how that was shown.
         credential_id: which key, token subject or certificate it was; never a secret.
     """
@@ -37,6 +38,7 @@ class Principal:
 
 
 ANONYMOUS: Final = Principal(DEFAULT_TENANT, AuthMethod.ANONYMOUS)
+FLEET: Final = Principal("", AuthMethod.FLEET)
 
 Metadata = Sequence[tuple[str, str | bytes]]
 # What the transport knows of the peer: `grpc.ServicerContext.auth_context`. Asked only where it matters, for it costs.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from penstock_shared.documents import describe_unreadable
 from penstock_shared.errors import FailedPreconditionError
 from penstock_shared.logs import get_logger
 
@@ -41,7 +42,7 @@ class WatchedFile(Generic[T]):
             try:
                 self._value = self._read()
             except (OSError, ValueError) as error:
-                raise FailedPreconditionError(f"{path}: {error}") from error
+                raise FailedPreconditionError(f"{path}: {describe_unreadable(error)}") from error
 
     def current(self) -> T | None:
         """The value, not more than a second old; None where there has never been a file. Costs next to nothing."""
@@ -62,7 +63,11 @@ class WatchedFile(Generic[T]):
         try:
             self._value = self._read()
         except (OSError, ValueError) as error:
-            self._log.error("cannot read; the last good content stays in force", path=str(self.path), error=str(error))
+            self._log.error(
+                "cannot read; the last good content stays in force",
+                path=str(self.path),
+                error=describe_unreadable(error),
+            )
         else:
             self._log.info("read again", path=str(self.path))
 

@@ -11,8 +11,10 @@ import pytest
 from fakes.gateway_deployment import Deployment, StartDeployment, collect
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from penstock.admin.v1 import admin_pb2, admin_pb2_grpc
 from penstock.inference.v1 import inference_pb2
 from penstock_shared.api_keys import MintedKey, mint_key
+from penstock_shared.credentials import FleetCredential
 from penstock_shared.key_file import KeyFile
 
 GENERATE = "penstock.inference.v1.InferenceService/Generate"
@@ -85,6 +87,19 @@ async def test_failures_and_cancellations_are_written_with_their_code(start: Sta
     refused, cancelled = await lines(deployment, 2)
     assert (refused["code"], refused["tenant"], refused["auth"]) == ("INVALID_ARGUMENT", "default", "anonymous")
     assert (cancelled["code"], cancelled["prompt_tokens"], cancelled["completion_tokens"]) == ("CANCELLED", 2, 3)
+
+
+async def test_what_operators_do_is_written_too(start: StartDeployment, tmp_path: Path) -> None:
+    """They can do more than any client."""
+    credential = FleetCredential.create(tmp_path / "credential")
+    deployment = await start(fleet_credential_file=tmp_path / "credential")
+    async with grpc.aio.insecure_channel(deployment.gateway.admin_address) as channel:
+        stub = admin_pb2_grpc.AdminServiceStub(channel)
+        await stub.GetStatus(admin_pb2.GetStatusRequest(), metadata=credential.metadata())
+        await stub.GetStatus(admin_pb2.GetStatusRequest()).code()
+    told = [(line["method"], line["code"], line["auth"], line["tenant"]) for line in await lines(deployment, 2)]
+    method = "penstock.admin.v1.AdminService/GetStatus"
+    assert told == [(method, "OK", "fleet", None), (method, "UNAUTHENTICATED", None, None)]
 
 
 async def test_neither_texts_nor_secrets_are_written(start: StartDeployment, key: MintedKey) -> None:
