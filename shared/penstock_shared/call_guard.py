@@ -66,6 +66,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
         self._authenticate = authenticate
         self._observe = observe
         self._log = get_logger("server")
+        self._guarded: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
         self._running: set[asyncio.Task[Any]] = set()
         self._endless: set[asyncio.Task[Any]] = set()
         self._is_closing = False
@@ -89,11 +90,16 @@ class CallGuard(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable["grpc.RpcMethodHandler[Any, Any] | None"]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """Returns the handler of a call, guarded."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        """Returns the handler of a call, guarded. A method's handler is always the same, and is wrapped once."""
         method = handler_call_details.method
+        if method not in self._guarded:
+            handler = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            self._guarded[method] = self._wrap(method, handler)
+        return self._guarded[method]
+
+    def _wrap(self, method: str, handler: "grpc.RpcMethodHandler[Any, Any]") -> "grpc.RpcMethodHandler[Any, Any]":
         behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
         assert handler.request_deserializer is not None, "generated code registers one"
         parse = partial(parse_request, handler.request_deserializer)
@@ -137,7 +143,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 self._log.exception("unhandled error", method=method)
                 await context.abort_with_status(to_rich_status(InternalError("internal error; see the server's log")))
             finally:
-                if not is_endless:
+                if trace.is_sampled and not is_endless:
                     self._record(method, trace, parent, start_ns, code)
                 self._close_record(call, code)
 

@@ -12,7 +12,7 @@ from penstock_shared import semconv
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.deadlines import Deadline
 from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
-from penstock_shared.tracing import TRACEPARENT_KEY, Tracer, current_trace
+from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
 T = TypeVar("T")
 Metadata = Sequence[tuple[str, str | bytes]]
@@ -121,24 +121,30 @@ class _FleetChannel(grpc.aio.Channel):
                 code = grpc.StatusCode.CANCELLED
                 raise
             finally:
-                attributes = {
-                    semconv.RPC_SYSTEM: semconv.GRPC,
-                    semconv.RPC_METHOD: name,
-                    semconv.RPC_STATUS_CODE: code.name,
-                    semconv.SERVER_ADDRESS: self._address,
-                }
-                self._tracer.record(
-                    name,
-                    trace,
-                    parent=parent,
-                    start_ns=start_ns,
-                    end_ns=time.time_ns(),
-                    kind=SpanKind.CLIENT,
-                    attributes=attributes,
-                    error=None if code is grpc.StatusCode.OK else code.name,
-                )
+                if trace.is_sampled:
+                    self._record(name, trace, parent, start_ns, code)
 
         return traced
+
+    def _record(
+        self, name: str, trace: TraceContext, parent: TraceContext, start_ns: int, code: grpc.StatusCode
+    ) -> None:
+        attributes = {
+            semconv.RPC_SYSTEM: semconv.GRPC,
+            semconv.RPC_METHOD: name,
+            semconv.RPC_STATUS_CODE: code.name,
+            semconv.SERVER_ADDRESS: self._address,
+        }
+        self._tracer.record(
+            name,
+            trace,
+            parent=parent,
+            start_ns=start_ns,
+            end_ns=time.time_ns(),
+            kind=SpanKind.CLIENT,
+            attributes=attributes,
+            error=None if code is grpc.StatusCode.OK else code.name,
+        )
 
 
 class RetryBudget:
@@ -177,6 +183,8 @@ async def call_with_retries(
 ) -> T:
     """Calls until it succeeds, fails for good, or attempts, deadline or budget run out; then the last error is raised.
 
+    The machinery of retries costs as much as half of a call; a call that succeeds at once does without it.
+
     Args:
         call: makes one attempt within the timeout (seconds) that it is given.
         deadline: of all attempts together.
@@ -185,15 +193,24 @@ async def call_with_retries(
         max_attempts: including the first.
     """
     budget.earn()
+    try:
+        return await call(deadline.timeout_s())
+    except grpc.aio.AioRpcError as error:
+        if error.code() not in codes:
+            raise
+        failures = [error]
+
+    async def attempt() -> T:
+        """The first one has been made: its failure is all there is to tell of it."""
+        if failures:
+            raise failures.pop()
+        return await call(deadline.timeout_s())
 
     def is_worth_retrying(error: BaseException) -> bool:
         return isinstance(error, grpc.aio.AioRpcError) and error.code() in codes
 
     def must_stop(state: RetryCallState) -> bool:
         return state.attempt_number >= max_attempts or deadline.has_passed or not budget.spend()
-
-    async def attempt() -> T:
-        return await call(deadline.timeout_s())
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_worth_retrying),
