@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import asdict, fields
 from typing import Any
 
 from penstock_gateway.requests import GenerationRequest
@@ -31,20 +30,15 @@ def answer_digest(asked: GenerationRequest, spec: ModelSpec, *, tenant: str, max
     not wait for the tokenizer. The number of output tokens enters as the request and the model bound it; what the
     prompt leaves of the context follows from the rest.
     """
-    request = {field.name: getattr(asked, field.name) for field in fields(asked) if field.name not in DELIVERY_ONLY}
-    request |= {
+    request = _values(asked, DELIVERY_ONLY) | {
         "format": _FORMAT,
         "tenant": tenant,
         "model": _model(spec),
-        "input": [type(asked.input).__name__, None if asked.input is None else asdict(asked.input)],
+        "input": [type(asked.input).__name__, asked.input],
         "sampling": _sampling(asked, spec, max_output_tokens),
-        "cache": {
-            field.name: getattr(asked.cache, field.name)
-            for field in fields(asked.cache)
-            if field.name not in DELIVERY_ONLY_OF_CACHE
-        },
+        "cache": _values(asked.cache, DELIVERY_ONLY_OF_CACHE),
     }
-    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()
+    return hashlib.sha256(_encode(request).encode()).digest()
 
 
 def _model(spec: ModelSpec) -> list[Any]:
@@ -67,4 +61,12 @@ def _sampling(asked: GenerationRequest, spec: ModelSpec, max_output_tokens: int)
         max_output_tokens=max_output_tokens,
         draw_seed=int,
     )
-    return asdict(asked.sampling) | asdict(resolved) | {"seed": asked.sampling.seed}
+    return _values(asked.sampling) | _values(resolved) | {"seed": asked.sampling.seed}
+
+
+def _values(dataclass: Any, left_out: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """The fields of a dataclass, as they are: `asdict` would copy all that is in them."""
+    return {name: getattr(dataclass, name) for name in dataclass.__dataclass_fields__ if name not in left_out}
+
+
+_encode = json.JSONEncoder(sort_keys=True, default=_values).encode
