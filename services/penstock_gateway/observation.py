@@ -16,22 +16,29 @@ def observe(request: RunningRequest, tracer: Tracer, metrics: GatewayMetrics) ->
     generation, follower = request.generation, request.follower
     _note_for_audit(request)
     metrics.observe_request(timeline, operation=operation, model=request.model, error=request.error)
-    attributes: dict[str, AttributeValue] = {}
-    if generation is not None and follower is not None:
-        if not follower.has_joined:
-            metrics.observe_pace(timeline, generation, operation=operation)
-        attributes = attributes_of(generation, follower, is_streaming=request.is_streaming)
-    elif request.hit is not None:
-        attributes = attributes_of_hit(*request.hit, timeline, tenant=request.tenant, is_streaming=request.is_streaming)
-    record_request(
-        tracer,
-        request.trace,
-        timeline,
-        operation=operation,
-        model=request.model,
-        attributes=attributes,
-        error=request.error,
-    )
+    if generation is not None and follower is not None and not follower.has_joined:
+        metrics.observe_pace(timeline, generation, operation=operation)
+    if request.trace.request.is_sampled:
+        record_request(
+            tracer,
+            request.trace,
+            timeline,
+            operation=operation,
+            model=request.model,
+            attributes=_attributes(request),
+            error=request.error,
+        )
+
+
+def _attributes(request: RunningRequest) -> dict[str, AttributeValue]:
+    if request.generation is not None and request.follower is not None:
+        return attributes_of(request.generation, request.follower, is_streaming=request.is_streaming)
+    if request.hit is not None:
+        started, answer = request.hit
+        return attributes_of_hit(
+            started, answer, request.timeline, tenant=request.tenant, is_streaming=request.is_streaming
+        )
+    return {}
 
 
 def _note_for_audit(request: RunningRequest) -> None:

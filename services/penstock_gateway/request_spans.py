@@ -52,9 +52,7 @@ def record_request(
     attributes: dict[str, AttributeValue],
     error: str | None,
 ) -> None:
-    """Records the request's span and one for each of its phases. Nothing where the trace is not sampled."""
-    if not trace.request.is_sampled:
-        return
+    """Records the span of a sampled request and one for each of its phases."""
     known = {"tokenize": trace.tokenize, "cache": trace.cache}
     for name, begin_ns, end_ns in timeline.phases():
         tracer.record(
