@@ -34,8 +34,9 @@ class GeneratedAnswer:
     async def next_events(self) -> Sequence[Event]:
         """The next events, as they come."""
         events = await self._follower.buffer.next_events()
-        if self._is_streaming and any(isinstance(event, Delta) for event in events):
-            self._follower.timeline.sent()
+        timeline = self._follower.timeline
+        if self._is_streaming and timeline.first_sent_ns is None and any(isinstance(each, Delta) for each in events):
+            timeline.sent()
         return events
 
     def final(self) -> Final:

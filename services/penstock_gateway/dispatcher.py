@@ -107,7 +107,8 @@ class Dispatcher:
         """Assigns all that there is room for."""
         self._is_awake = False
         for model, queue in self._queues.items():
-            self._dispatch_queue(queue, self._links_of(model))
+            if queue:
+                self._dispatch_queue(queue, self._links_of(model))
 
     def tick(self) -> None:
         """Regular upkeep: reports demand, and ends what has waited too long for any replica to come."""

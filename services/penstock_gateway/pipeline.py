@@ -241,8 +241,9 @@ class Pipeline:
             finding = await self._look_up(request, use)
             return finding, () if finding.answer is not None else await tokenizing
         finally:
-            tokenizing.cancel()
-            await asyncio.wait([tokenizing])
+            if not tokenizing.done():
+                tokenizing.cancel()
+                await asyncio.wait([tokenizing])
             _ = tokenizing.cancelled() or tokenizing.exception()  # seen, where a hit has made it irrelevant
 
     async def _look_up(self, request: RunningRequest, use: CacheUse) -> Finding:

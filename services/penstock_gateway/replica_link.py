@@ -194,7 +194,7 @@ class ReplicaLink:
         if generation.is_over or choice.is_finished:
             return
         logprobs = worker_messages.logprobs_of(output.logprobs) if output.logprobs else ()
-        has_stopped = generation.take_output(choice, output.token_ids, logprobs)
+        has_stopped = generation.take_output(choice, output.token_ids[:], logprobs)  # a plain list, cheap to read
         if has_stopped and not output.HasField("end"):
             self.cancel(choice.sequence_id, placed.attempt)
 
