@@ -102,10 +102,11 @@ async def _running(module: str, *arguments: str, **environment: str) -> AsyncIte
 
 
 async def _line_of(process: Process) -> bytes:
+    """The next line of JSON; gRPC's own log lines are none."""
     assert process.stdout is not None
-    line = await process.stdout.readline()
-    if not line:
-        raise RuntimeError("a process of the run has ended at its start")
+    while not (line := await process.stdout.readline()).startswith(b"{"):
+        if not line:
+            raise RuntimeError("a process of the run has ended at its start")
     return line
 
 
