@@ -16,7 +16,8 @@ from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, curre
 
 T = TypeVar("T")
 Metadata = Sequence[tuple[str, str | bytes]]
-_RETRYABLE = (grpc.StatusCode.UNAVAILABLE,)
+# CANCELLED is what gRPC makes of a call that reaches a server which is just stopping. Our own cancelling is no error.
+_RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 
 
 def open_channel(

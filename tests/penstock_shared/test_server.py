@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -34,7 +35,7 @@ class _Fleet(fleet_pb2_grpc.FleetServiceServicer):
         self.may_finish = asyncio.Event()
         self.entered = asyncio.Event()
 
-    async def Drain(self, request: fleet_pb2.DrainRequest, context: object) -> fleet_pb2.DrainResponse:  # noqa: N802
+    async def Drain(self, request: fleet_pb2.DrainRequest, context: Any) -> fleet_pb2.DrainResponse:  # noqa: N802
         self.num_calls += 1
         match request.replica_id:
             case "bad":
@@ -45,6 +46,8 @@ class _Fleet(fleet_pb2_grpc.FleetServiceServicer):
                 raise UnavailableError("not yet")
             case "down":
                 raise UnavailableError("never")
+            case "stopping" if self.num_calls < 2:
+                await context.abort(grpc.StatusCode.CANCELLED)
             case "slow":
                 self.entered.set()
                 await self.may_finish.wait()
@@ -145,6 +148,9 @@ async def test_retries_stop_at_success_and_at_the_budget() -> None:
 
         await call("flaky", RetryBudget())
         assert fleet.num_calls == 3
+        fleet.num_calls = 0
+        await call("stopping", RetryBudget())
+        assert fleet.num_calls == 2
         fleet.num_calls, budget = 0, RetryBudget(ratio=0.0, maximum=5)
         for _ in range(20):
             with pytest.raises(grpc.aio.AioRpcError):

@@ -240,6 +240,13 @@ async def test_unavailable_before_any_event_is_retried(server: ScriptedInference
     assert len(server.seen) == 2
 
 
+async def test_a_call_that_meets_a_stopping_gateway_is_retried(server: ScriptedInference, driver: Any) -> None:
+    """With gRPC, whoever calls in that moment is told CANCELLED, as if it had hung up itself."""
+    server.failures_first = [Status(grpc.StatusCode.CANCELLED, "CANCELLED")]
+    assert (await driver.stream_answer("go")).text == "Paris."
+    assert len(server.seen) == 2
+
+
 async def test_unavailable_after_an_event_is_not_retried(server: ScriptedInference, driver: Any) -> None:
     """A generation that has begun must not be run twice behind the caller's back."""
     server.script = [started(), server_errors.UnavailableError("replica lost")]
