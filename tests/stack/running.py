@@ -30,6 +30,11 @@ class RunningStack:
         """Runs a `penstock` command against this stack."""
         return run_cli(self.state_dir, *arguments)
 
+    def read_status(self) -> dict[str, Any]:
+        """What `penstock status` tells now."""
+        told: dict[str, Any] = json.loads(self.cli("status", "--json").stdout)
+        return told
+
     @property
     def gateway_address(self) -> str:
         """Where clients call."""

@@ -162,7 +162,7 @@ def test_disk_that_fills_up_stops_nothing(small_disk: Path) -> None:
         with stack.client() as client:
             client.generate("Once upon", temperature=0, max_tokens=4)
             _until(lambda: client.generate("Once upon", temperature=0, max_tokens=4).cache.outcome == "exact_hit")
-        assert [service["restarts"] for service in _status(stack)["services"]] == [0, 0, 0, 0]
+        assert [service["restarts"] for service in stack.read_status()["services"]] == [0, 0, 0, 0]
 
 
 def test_dead_ray_is_replaced(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_dead_ray_is_replaced(tmp_path: Path) -> None:
         for number, name in enumerate(("raylet", "gcs_server"), start=1):
             daemon = _ray_process(_worker(stack)["pid"], name)
             daemon.kill()
-            _until(lambda n=number: _worker(stack)["restarts"] == n and _status(stack)["is_serving"])
+            _until(lambda n=number: _worker(stack)["restarts"] == n and stack.read_status()["is_serving"])
             assert _worker(stack)["detail"].endswith(
                 f"error: Ray's {name} (pid {daemon.pid}) died; a new start of the worker makes a new Ray"
             )
@@ -203,13 +203,8 @@ def _ray_process(worker: int, name: str) -> Any:
     return next((child for child in psutil.Process(worker).children() if child.name() == name), None)
 
 
-def _status(stack: RunningStack) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(stack.cli("status", "--json").stdout)
-    return found
-
-
 def _worker(stack: RunningStack) -> dict[str, Any]:
-    return next(service for service in _status(stack)["services"] if service["name"] == "worker")
+    return next(service for service in stack.read_status()["services"] if service["name"] == "worker")
 
 
 def _until(condition: Callable[[], bool]) -> None:
