@@ -85,7 +85,7 @@ Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
   admin    {addresses.admin}  gRPC, for operators
   logs     {state_dir.logs}
 
-{_doors(state_dir, option)}
+{_doors(settings, option)}
 
 Try:
   penstock generate "What is the capital of France?"{option}
@@ -93,9 +93,9 @@ Try:
 Stop it: {ending}"""
 
 
-def _doors(state_dir: StateDir, option: str) -> str:
-    keys_file = Path(os.environ.get("PENSTOCK_GATEWAY_KEYS_FILE") or state_dir.keys_file)
-    if keys_file.exists() or os.environ.get("PENSTOCK_GATEWAY_JWKS_FILE"):
+def _doors(settings: StackSettings, option: str) -> str:
+    keys_file = Path(os.environ.get("PENSTOCK_GATEWAY_KEYS_FILE") or StateDir(settings.state_dir).keys_file)
+    if keys_file.exists() or os.environ.get("PENSTOCK_GATEWAY_JWKS_FILE") or settings.tls_client_ca:
         return f"Clients must show who they are; keys: penstock keys list{option}"
     return (
         "It listens on this machine only (loopback) and lets everybody on it in.\n"

@@ -289,13 +289,16 @@ class Gateway:
 def _authenticator(settings: GatewaySettings, tenants: Tenants) -> Authenticator:
     keys_file = settings.keys_file or settings.state_dir / KEYS_FILE_NAME
     authenticator = Authenticator(
-        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time), tenants, _token_verifier(settings)
+        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time),
+        tenants,
+        _token_verifier(settings),
+        asks_for_certificates=settings.tls_client_ca_file is not None,
     )
     if authenticator.lets_everybody_in and not (is_loopback(settings.bind) or settings.allow_anonymous):
         raise FailedPreconditionError(
-            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and neither an API key nor "
-            "PENSTOCK_GATEWAY_JWKS_FILE is there; make a key with `penstock keys create --tenant NAME`, or let "
-            "everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
+            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and there is no API key and neither "
+            "PENSTOCK_GATEWAY_JWKS_FILE nor PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE; make a key with `penstock keys create "
+            "--tenant NAME`, or let everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
         )
     return authenticator
 

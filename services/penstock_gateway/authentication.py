@@ -6,7 +6,7 @@ from penstock_gateway.tenants import Tenants
 from penstock_gateway.token_verifier import TokenVerifier
 from penstock_shared.api_keys import is_key_text
 from penstock_shared.errors import UnauthenticatedError
-from penstock_shared.principal import ANONYMOUS, AuthContext, AuthMethod, Metadata, Principal
+from penstock_shared.principal import ANONYMOUS, DEFAULT_TENANT, AuthContext, AuthMethod, Metadata, Principal
 
 _AUTHORIZATION = "authorization"
 _API_KEY = "x-api-key"
@@ -21,17 +21,21 @@ class Authenticator:
         keys: the API keys.
         tenants: know the names in client certificates.
         tokens: checks JSON Web Tokens; None: there are none.
+        asks_for_certificates: the transport demands a client certificate of everybody.
     """
 
-    def __init__(self, keys: KeyRing, tenants: Tenants, tokens: TokenVerifier | None = None) -> None:
+    def __init__(
+        self, keys: KeyRing, tenants: Tenants, tokens: TokenVerifier | None = None, *, asks_for_certificates: bool
+    ) -> None:
         self._keys = keys
         self._tenants = tenants
         self._tokens = tokens
+        self._asks_for_certificates = asks_for_certificates
 
     @property
     def lets_everybody_in(self) -> bool:
         """Whether nothing is configured by which a client could show who it is."""
-        return not (self._keys.is_configured or self._tokens is not None or self._tenants.knows_certificates)
+        return not (self._asks_for_certificates or self._can_tell_tenants)
 
     def __call__(self, metadata: Metadata, auth_context: AuthContext) -> Principal:
         """The principal of a call.
@@ -50,8 +54,15 @@ class Authenticator:
             return self._tokens.principal_of(shown)
         raise UnauthenticatedError(f"the credential is not valid; {_HOW}")
 
+    @property
+    def _can_tell_tenants(self) -> bool:
+        return self._keys.is_configured or self._tokens is not None or self._tenants.knows_certificates
+
     def _of_certificate(self, auth_context: AuthContext) -> Principal:
         names = certificate_names(auth_context)
+        if names and not self._can_tell_tenants:
+            # The authority's word is all that is asked for.
+            return Principal(DEFAULT_TENANT, AuthMethod.CERTIFICATE, names[0])
         found = self._tenants.of_certificate(names)
         if len(set(found.values())) == 1:
             name, tenant = next(iter(found.items()))

@@ -42,7 +42,7 @@ class Authority:
         self._write(self.ca_file, self._sign(self._name, self._key, constraints, critical=True))
 
     def issue(self, name: str, hosts: Sequence[str] = ("127.0.0.1",)) -> KeyPair:
-        """A certificate of `name`, good for these addresses and host names."""
+        """A certificate of `name`, good for these addresses, host names and URIs."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = x509.SubjectAlternativeName([_host(host) for host in hosts])
         pair = KeyPair(self._directory / f"{name}.pem", self._directory / f"{name}.key")
@@ -76,6 +76,8 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _host(host: str) -> x509.GeneralName:
+    if "://" in host:
+        return x509.UniformResourceIdentifier(host)
     try:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:

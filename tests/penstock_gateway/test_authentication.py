@@ -34,7 +34,9 @@ class Doors:
         """A fresh process over the same file."""
         file = WatchedFile(self.path, parse_keys, clock=self.clock)
         self.authenticate = Authenticator(
-            KeyRing(file, wall_clock=self.wall_clock), watch_tenants(self.path.with_name("tenants.json"), Bounds(1, 1))
+            KeyRing(file, wall_clock=self.wall_clock),
+            watch_tenants(self.path.with_name("tenants.json"), Bounds(1, 1)),
+            asks_for_certificates=False,
         )
 
     def make_key(self, tenant: str = "acme", lifetime_s: float | None = None) -> MintedKey:

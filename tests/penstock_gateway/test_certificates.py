@@ -2,118 +2,123 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
-import grpc
 import pytest
-from fakes.certificate_authority import CertificateAuthority
+from fakes.certificates import Authority
+from fakes.gateway_deployment import Deployment, StartDeployment
 
-from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
-from penstock_gateway.admission import Bounds
-from penstock_gateway.authentication import Authenticator
-from penstock_gateway.key_ring import KeyRing
-from penstock_gateway.tenants_file import watch_tenants
+from penstock import AsyncClient
+from penstock.client import UnauthenticatedError
+from penstock_gateway.__main__ import Gateway
 from penstock_shared.api_keys import mint_key
-from penstock_shared.call_guard import CallGuard
-from penstock_shared.key_file import KeyFile, parse_keys
-from penstock_shared.principal import AuthMethod, Principal, current_principal
+from penstock_shared.key_file import KeyFile
 from penstock_shared.tracing import Tracer
-from penstock_shared.watched_file import WatchedFile
 
-AUTHORITY = CertificateAuthority()
 TENANTS = {
     "acme": {"certificates": ["client.acme.example", "spiffe://acme/batch"]},
     "other": {"certificates": ["other client"]},
 }
-
-
-class _Seen(fleet_pb2_grpc.FleetServiceServicer):
-    """Notes who called."""
-
-    def __init__(self) -> None:
-        self.principals: list[Principal] = []
-
-    async def Drain(self, _request: Any, _context: Any) -> fleet_pb2.DrainResponse:  # noqa: N802 - gRPC's naming
-        self.principals.append(current_principal.get())
-        return fleet_pb2.DrainResponse()
+Open = Callable[..., Awaitable[Deployment]]
 
 
 @pytest.fixture
-def authenticator(tmp_path: Path) -> Authenticator:
-    """By the tenants file alone; a test may add keys."""
-    (tmp_path / "tenants.json").write_text(json.dumps({"version": 1, "tenants": TENANTS}))
-    keys = KeyRing(WatchedFile(tmp_path / "keys.json", parse_keys), wall_clock=time.time)
-    return Authenticator(keys, watch_tenants(tmp_path / "tenants.json", Bounds(1, 1)))
+def authority(tmp_path: Path) -> Authority:
+    """Vouches for the clients."""
+    return Authority(tmp_path)
 
 
-@asynccontextmanager
-async def serving(authenticator: Authenticator) -> AsyncIterator[tuple[_Seen, str]]:
-    """A server that wants a certificate of our authority from every client."""
-    server, seen = grpc.aio.server(interceptors=[CallGuard(Tracer("x"), None, authenticator)]), _Seen()
-    fleet_pb2_grpc.add_FleetServiceServicer_to_server(seen, server)
-    credentials = grpc.ssl_server_credentials(
-        [AUTHORITY.issue("server", "127.0.0.1")], AUTHORITY.certificate, require_client_auth=True
-    )
-    port = server.add_secure_port("127.0.0.1:0", credentials)
-    await server.start()
-    try:
-        yield seen, f"127.0.0.1:{port}"
-    finally:
-        await server.stop(0)
+@pytest.fixture
+def opened(start: StartDeployment, authority: Authority, tmp_path: Path) -> Open:
+    """Opens a gateway that wants a certificate of every client; with a tenants file unless told otherwise."""
+
+    async def open_gateway(*, has_tenants: bool = True) -> Deployment:
+        if has_tenants:
+            (tmp_path / "tenants.json").write_text(json.dumps({"version": 1, "tenants": TENANTS}))
+        pair = authority.issue("gateway")
+        return await start(
+            tls_cert_file=pair.cert_file, tls_key_file=pair.key_file, tls_client_ca_file=authority.ca_file
+        )
+
+    return open_gateway
 
 
-async def call(address: str, *names: str, metadata: tuple[tuple[str, str], ...] = ()) -> None:
-    """A call by a client whose certificate has these names, the common one first."""
-    private_key, certificate = AUTHORITY.issue(*names)
-    credentials = grpc.ssl_channel_credentials(AUTHORITY.certificate, private_key, certificate)
-    async with grpc.aio.secure_channel(address, credentials) as channel:
-        await fleet_pb2_grpc.FleetServiceStub(channel).Drain(fleet_pb2.DrainRequest(), metadata=metadata, timeout=10)
+async def ask(deployment: Deployment, authority: Authority, *names: str, api_key: str | None = None) -> str:
+    """A call by a client whose certificate has these names, the common one first; the tenant it was taken for."""
+    own = authority.issue(names[0], hosts=names[1:])
+    async with AsyncClient(
+        deployment.gateway.address,
+        api_key=api_key,
+        tls_ca=authority.ca_file,
+        tls_cert=own.cert_file,
+        tls_key=own.key_file,
+    ) as client:
+        await client.generate("Hi")
+    tenant: str = deployment.workers[0].groups[-1].tenant
+    return tenant
 
 
 @pytest.mark.parametrize(
-    ("names", "tenant", "name"),
+    ("names", "tenant", "told"),
     [
         (["somebody", "client.acme.example"], "acme", "client.acme.example"),
         (["somebody", "x.example", "spiffe://acme/batch"], "acme", "spiffe://acme/batch"),
-        (["other client"], "other", "other client"),
+        (["other client", "x.example"], "other", "other client"),
         (["client.acme.example", "spiffe://acme/batch"], "acme", "spiffe://acme/batch"),
     ],
 )
 async def test_a_certificate_names_its_tenant(
-    authenticator: Authenticator, names: list[str], tenant: str, name: str
+    opened: Open, authority: Authority, names: list[str], tenant: str, told: str
 ) -> None:
-    """By any of its names, DNS, URI or common."""
-    async with serving(authenticator) as (seen, address):
-        await call(address, *names)
-    assert seen.principals == [Principal(tenant, AuthMethod.CERTIFICATE, name)]
+    """By any of its names, DNS, URI or common; the audit log has which."""
+    deployment = await opened()
+    assert await ask(deployment, authority, *names) == tenant
+    path = deployment.settings.state_dir / "audit.log"
+    await deployment.until(path.exists)
+    line = json.loads(path.read_text())
+    assert (line["tenant"], line["auth"], line["credential_id"]) == (tenant, "certificate", told)
 
 
 @pytest.mark.parametrize(
-    "names", [["stranger"], ["other client", "client.acme.example"], ["x", "CLIENT.acme.example"], ["x", "acme"]]
+    "names",
+    [
+        ["stranger", "stranger.example"],
+        ["other client", "client.acme.example"],
+        ["x", "CLIENT.acme.example"],
+        ["acme", "x.example"],
+    ],
 )
-async def test_one_of_no_tenant_or_of_two_is_refused(authenticator: Authenticator, names: list[str]) -> None:
+async def test_one_of_no_tenant_or_of_two_is_refused(opened: Open, authority: Authority, names: list[str]) -> None:
     """The authority may vouch for many who are no clients of ours."""
-    async with serving(authenticator) as (seen, address):
-        with pytest.raises(grpc.aio.AioRpcError, match="belongs to no tenant, or to several") as caught:
-            await call(address, *names)
-    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
-    assert seen.principals == []
+    with pytest.raises(UnauthenticatedError, match="belongs to no tenant, or to several"):
+        await ask(await opened(), authority, *names)
 
 
-async def test_a_key_weighs_more_than_the_certificate(authenticator: Authenticator, tmp_path: Path) -> None:
+async def test_a_key_weighs_more_than_the_certificate(opened: Open, authority: Authority, tmp_path: Path) -> None:
     """It was shown for this call; a wrong one is not made good by the connection."""
     minted = mint_key(tenant="by-key", name="", now_s=time.time(), lifetime_s=None)
     KeyFile(tmp_path / "keys.json").add(minted.record)
-    async with serving(authenticator) as (seen, address):
-        await call(address, "other client", metadata=(("x-api-key", minted.text),))
-        with pytest.raises(grpc.aio.AioRpcError, match="the API key is not valid"):
-            await call(address, "other client", metadata=(("x-api-key", f"{minted.text}x"),))
-    assert [principal.tenant for principal in seen.principals] == ["by-key"]
+    deployment = await opened()
+    assert await ask(deployment, authority, "other client", api_key=minted.text) == "by-key"
+    with pytest.raises(UnauthenticatedError, match="the API key is not valid"):
+        await ask(deployment, authority, "other client", api_key=f"{minted.text}x")
 
 
-def test_certificates_alone_close_the_door(authenticator: Authenticator) -> None:
-    """Who shows none is not let in as the default tenant."""
-    assert not authenticator.lets_everybody_in
+async def test_where_nothing_tells_tenants_apart_the_authoritys_word_is_enough(
+    opened: Open, authority: Authority, tmp_path: Path
+) -> None:
+    """Mutual TLS alone is a door, until there are keys: then one is asked for."""
+    deployment = await opened(has_tenants=False)
+    assert await ask(deployment, authority, "anybody") == "default"
+    minted = mint_key(tenant="by-key", name="", now_s=time.time(), lifetime_s=None)
+    KeyFile(tmp_path / "keys.json").add(minted.record)
+    assert await ask(deployment, authority, "anybody", api_key=minted.text) == "by-key"
+    with pytest.raises(UnauthenticatedError, match="belongs to no tenant"):
+        await ask(deployment, authority, "anybody")
+
+
+async def test_a_client_authority_is_enough_to_listen_to_other_machines(opened: Open) -> None:
+    """Nobody gets in without its word."""
+    settings = (await opened(has_tenants=False)).settings.model_copy(update={"bind": "0.0.0.0:0"})
+    Gateway(settings, Tracer("open"))
