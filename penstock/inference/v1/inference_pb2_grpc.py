@@ -31,8 +31,8 @@ class InferenceServiceStub(object):
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
     INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
     NOT_FOUND           no such model.
-    UNAUTHENTICATED     credentials are missing, wrong or expired.
-    RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+    UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+    RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
     DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
     UNAVAILABLE         no replica can serve the model now; safe to retry.
     UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.
@@ -88,8 +88,8 @@ class InferenceServiceServicer(object):
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
     INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
     NOT_FOUND           no such model.
-    UNAUTHENTICATED     credentials are missing, wrong or expired.
-    RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+    UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+    RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
     DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
     UNAVAILABLE         no replica can serve the model now; safe to retry.
     UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.
@@ -199,8 +199,8 @@ class InferenceService(object):
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
     INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
     NOT_FOUND           no such model.
-    UNAUTHENTICATED     credentials are missing, wrong or expired.
-    RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+    UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+    RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
     DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
     UNAVAILABLE         no replica can serve the model now; safe to retry.
     UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.

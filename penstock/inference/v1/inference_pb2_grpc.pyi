@@ -32,8 +32,8 @@ class InferenceServiceStub:
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
       INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
       NOT_FOUND           no such model.
-      UNAUTHENTICATED     credentials are missing, wrong or expired.
-      RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+      UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+      RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
       DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
       UNAVAILABLE         no replica can serve the model now; safe to retry.
       UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.
@@ -70,8 +70,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
       INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
       NOT_FOUND           no such model.
-      UNAUTHENTICATED     credentials are missing, wrong or expired.
-      RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+      UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+      RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
       DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
       UNAVAILABLE         no replica can serve the model now; safe to retry.
       UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.
@@ -104,8 +104,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
     Errors of every RPC, as gRPC status with `google.rpc` details (`ErrorInfo` always):
       INVALID_ARGUMENT    a field is out of its range; `BadRequest` names field, value and what is allowed.
       NOT_FOUND           no such model.
-      UNAUTHENTICATED     credentials are missing, wrong or expired.
-      RESOURCE_EXHAUSTED  over an admission bound; `RetryInfo` says when to come back, `QuotaFailure` which bound.
+      UNAUTHENTICATED     credentials are missing, wrong, expired or revoked.
+      RESOURCE_EXHAUSTED  over a bound or a rate; `RetryInfo` says when to come back, `QuotaFailure` which one.
       DEADLINE_EXCEEDED   the deadline passed; nothing goes on in the background.
       UNAVAILABLE         no replica can serve the model now; safe to retry.
       UNIMPLEMENTED       a field or RPC whose mechanism this server does not have; the message names it.
