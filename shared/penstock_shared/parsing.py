@@ -10,8 +10,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.wire import has_more_fields
 
 _LENGTH_DELIMITED = 2
+# Far above any honest request: lists of numbers are packed and count once.
+_MAX_FIELDS = 100_000
 # The search makes an object of each field, far slower than the parser: no bad message may hold a server up.
 _MAX_SEARCHED_BYTES = 64 * 1024
 
@@ -24,13 +27,17 @@ def parse_request(deserialize: Callable[[bytes], Any], data: bytes) -> Any:
         data: as received.
 
     Raises:
-        InvalidArgumentError: `data` is no such message. Names the type, or the field whose text is not UTF-8.
+        InvalidArgumentError: `data` is no such message, or has too many fields. Names the type, or the field whose text
+            is not UTF-8.
     """
+    descriptor: Descriptor | None = getattr(getattr(deserialize, "__self__", None), "DESCRIPTOR", None)
+    if descriptor is not None and has_more_fields(data, descriptor, _MAX_FIELDS):
+        allowed = f"at most {_MAX_FIELDS} fields in one message, entries of lists included"
+        raise InvalidArgumentError(descriptor.full_name, f"more than {_MAX_FIELDS} fields", allowed)
     try:
         return deserialize(data)
     except DecodeError:
-        message_class = getattr(deserialize, "__self__", None)
-        raise _explained(data, getattr(message_class, "DESCRIPTOR", None)) from None
+        raise _explained(data, descriptor) from None
 
 
 def _explained(data: bytes, descriptor: Descriptor | None) -> InvalidArgumentError:

@@ -6,7 +6,17 @@ import grpc
 import pytest
 from stack.bad_requests import SAMPLING_CASES, BadRequest, bad_requests
 from stack.running import RunningStack
-from stack.traffic import bystander, error_of, fields_of, memory_bytes, stub_of, wait_until_idle, what_is_left
+from stack.traffic import (
+    bystander,
+    cpu_s,
+    error_of,
+    fields_of,
+    memory_bytes,
+    peak_memory_bytes,
+    stub_of,
+    wait_until_idle,
+    what_is_left,
+)
 
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 from penstock.types.v1 import types_pb2
@@ -16,6 +26,7 @@ _ALL = list(bad_requests())
 _YEARS_S = 20 * 365 * 24 * 60 * 60
 # What a run of all cases may leave in the gateway: allocators keep some of what large messages took.
 _MEMORY_SLACK_BYTES = 64 << 20
+_PEAK_SLACK_BYTES = 200 << 20
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +66,30 @@ def test_message_over_the_transports_bound_is_refused(
     error = error_of(lambda: stub.Complete(request, timeout=_TIMEOUT_S))
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert f"({request.ByteSize()} vs. {16 << 20})" in error.details()
+
+
+def test_seven_million_empty_messages_are_refused_unmade(stack: RunningStack) -> None:
+    """14 MB on the wire would be 750 MB in memory, and half a second in which the gateway does nothing else."""
+    chat = b"\x0a\x00" * 7_000_000
+    body = _part(1, _part(2, _part(3, chat)))  # request.input.chat
+    assert _part(1, _part(2, _part(3, b"\x0a\x00"))) == _chat_of(1).SerializeToString()
+    with grpc.insecure_channel(stack.gateway_address) as channel:
+        call = channel.unary_unary("/penstock.inference.v1.InferenceService/Complete")
+        error = error_of(lambda: call(body, timeout=_TIMEOUT_S))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "got 'more than 100000 fields'; allowed: at most 100000 fields in one message" in error.details()
+    assert peak_memory_bytes(stack, "gateway") < memory_bytes(stack, "gateway") + _PEAK_SLACK_BYTES
+
+
+@pytest.mark.parametrize("kind", ["json_schema", "regex", "grammar"])
+def test_constraint_of_any_size_is_refused_cheaply(
+    stack: RunningStack, stub: inference_pb2_grpc.InferenceServiceStub, kind: str
+) -> None:
+    """Nothing looks into it: schema and regex bombs have nobody to hurt."""
+    request = inference_pb2.CompleteRequest(request={"input": {"text": "Hi"}, "constraint": {kind: "(" * (15 << 20)}})
+    before_s = cpu_s(stack, "gateway")
+    assert error_of(lambda: stub.Complete(request, timeout=_TIMEOUT_S)).code() is grpc.StatusCode.UNIMPLEMENTED
+    assert cpu_s(stack, "gateway") - before_s < 1.0
 
 
 @pytest.mark.parametrize("body", [b"\x0a\x05\x12\x03\x0a\x01\xff", b"\xff" * 100, b"\x0a\x7f"])
@@ -143,3 +178,17 @@ def _send_all(stub: inference_pb2_grpc.InferenceServiceStub) -> None:
 def _question(max_tokens: int) -> inference_pb2.CompleteRequest:
     sampling = types_pb2.SamplingParams(max_tokens=max_tokens, ignore_eos=True, temperature=1.0)
     return inference_pb2.CompleteRequest(request={"input": {"text": "Once"}, "sampling": sampling})
+
+
+def _chat_of(num_messages: int) -> inference_pb2.CompleteRequest:
+    chat = inference_pb2.Chat(messages=[types_pb2.ChatMessage()] * num_messages)
+    return inference_pb2.CompleteRequest(request={"input": {"chat": chat}})
+
+
+def _part(number: int, content: bytes) -> bytes:
+    """A message inside a message, on the wire."""
+    size, length = len(content), b""
+    while size > 0x7F:
+        length += bytes([size & 0x7F | 0x80])
+        size >>= 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content

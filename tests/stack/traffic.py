@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 import psutil
@@ -132,5 +133,21 @@ def _gauges(stack: RunningStack) -> dict[str, float]:
 
 def memory_bytes(stack: RunningStack, service: str) -> int:
     """Resident memory of a service's process."""
-    pid = next(found["pid"] for found in stack.status["services"] if found["name"] == service)
-    return int(psutil.Process(pid).memory_info().rss)
+    return int(_process(stack, service).memory_info().rss)
+
+
+def peak_memory_bytes(stack: RunningStack, service: str) -> int:
+    """The most that it ever was."""
+    status = Path(f"/proc/{_process(stack, service).pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def cpu_s(stack: RunningStack, service: str) -> float:
+    """Processor time that a service has used, in seconds."""
+    times = _process(stack, service).cpu_times()
+    return float(times.user + times.system)
+
+
+def _process(stack: RunningStack, service: str) -> psutil.Process:
+    return psutil.Process(next(found["pid"] for found in stack.status["services"] if found["name"] == service))
