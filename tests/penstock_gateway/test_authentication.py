@@ -1,15 +1,21 @@
 """Who a client is, decided from what it shows and from the key file."""
 
+import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from fakes.clock import FakeClock
+from fakes.token_issuer import TokenIssuer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock_gateway.admission import Bounds
 from penstock_gateway.authentication import Authenticator
 from penstock_gateway.key_ring import KeyRing
 from penstock_gateway.tenants_file import watch_tenants
+from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_shared.api_keys import MintedKey, mint_key
 from penstock_shared.errors import UnauthenticatedError
 from penstock_shared.key_file import KeyFile, parse_keys
@@ -159,3 +165,28 @@ def test_anything_else_is_refused(doors: Doors, metadata: Metadata) -> None:
     told = doors.refusal(*metadata)
     assert "send `authorization: Bearer <key or token>`" in told
     assert not any(str(value) in told for _, value in metadata if len(value) > 8)
+
+
+SHOWN = st.one_of(
+    st.text(),
+    st.binary(),
+    st.text(alphabet="abcXYZ019._-=", max_size=60).map(lambda text: f"Bearer {text}"),
+    st.text(max_size=20).map(lambda text: f"Bearer pst_{text}"),
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "b64"]), st.none() | st.integers() | st.text()).map(
+        lambda header: f"Bearer {base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip('=')}.e30.AA"
+    ),
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(["authorization", "x-api-key", "x"]), SHOWN), max_size=3))
+def test_whatever_is_shown_the_answer_is_a_refusal(tmp_path: Path, metadata: list[tuple[str, str | bytes]]) -> None:
+    """Neither a defect of ours nor, by any luck, a way in."""
+    path = tmp_path / "jwks.json"
+    if not path.exists():
+        path.write_text(TokenIssuer().jwks())
+    tokens = TokenVerifier(watch_jwks(path), TokenRules(), wall_clock=FakeClock(NOW_S))
+    keys = KeyRing(WatchedFile(tmp_path / "keys.json", parse_keys), wall_clock=FakeClock(NOW_S))
+    tenants = watch_tenants(tmp_path / "tenants.json", Bounds(1, 1))
+    with pytest.raises(UnauthenticatedError):
+        Authenticator(keys, tenants, tokens, asks_for_certificates=False)(metadata, dict)
