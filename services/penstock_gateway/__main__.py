@@ -14,21 +14,19 @@ from importlib.metadata import PackageNotFoundError, version
 import uvloop
 
 from penstock.admin.v1 import admin_pb2, admin_pb2_grpc
-from penstock.client.channel import is_loopback
 from penstock.inference.v1 import inference_pb2_grpc
 from penstock_gateway.admin_messages import status_response
 from penstock_gateway.admin_service import SERVICE_NAME as ADMIN_SERVICE_NAME
 from penstock_gateway.admin_service import AdminService
 from penstock_gateway.admission import Admission, Bounds
 from penstock_gateway.answer_cache import AnswerCache
-from penstock_gateway.authentication import Authenticator
 from penstock_gateway.cache_client import CacheClient
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.circuit_breaker import CircuitBreaker
 from penstock_gateway.directory_file import DirectoryFile
 from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.doors import make_doors
 from penstock_gateway.http import HttpServer
-from penstock_gateway.key_ring import KeyRing
 from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
@@ -39,24 +37,17 @@ from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.single_flight import SingleFlight
-from penstock_gateway.tenants import Tenants
-from penstock_gateway.tenants_file import watch_tenants
-from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.vocabulary import VocabularyStore
-from penstock_shared.audit_log import AuditLog
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, DirectoryWatcher
-from penstock_shared.errors import FailedPreconditionError, PenstockError
-from penstock_shared.key_file import parse_keys
+from penstock_shared.errors import PenstockError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
-from penstock_shared.state_files import AUDIT_FILE_NAME, KEYS_FILE_NAME, TENANTS_FILE_NAME
 from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer, make_tracer
-from penstock_shared.watched_file import WatchedFile
 
 _SERVICE = "penstock-gateway"
 _TICK_S = 0.25
@@ -111,17 +102,13 @@ class Gateway:
         self._open_channel = partial(
             open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
         )
-        self._tenants = watch_tenants(
-            settings.tenants_file or settings.state_dir / TENANTS_FILE_NAME,
-            Bounds(settings.max_requests_per_tenant, settings.max_prompt_tokens_per_tenant),
-        )
-        self._audit = _audit_log(settings)
+        self._doors = make_doors(settings)
         self.server = GrpcServer(
             bind=settings.bind,
             service_names=[SERVICE_NAME],
             tracer=tracer,
-            authenticate=_authenticator(settings, self._tenants),
-            observe=None if self._audit is None else self._audit.add,
+            authenticate=self._doors.authenticate,
+            observe=self._doors.observe,
             limits=settings.transport_limits,
             reflects=settings.reflection,
             certificates=ReloadingCertificates(settings.tls_files) if settings.tls_files else None,
@@ -132,7 +119,7 @@ class Gateway:
             tracer=tracer,
             # Not even on loopback: whoever may log in to a machine is not its operator.
             credential=credential or FleetCredential.of_nobody(),
-            observe=None if self._audit is None else self._audit.add,
+            observe=self._doors.observe,
         )
         self.address = self.http_address = self.admin_address = ""
         self.is_serving = False
@@ -147,10 +134,10 @@ class Gateway:
         self.flights = SingleFlight(self.dispatcher)
         self.admission = Admission(
             total=Bounds(settings.max_requests, settings.max_prompt_tokens),
-            per_tenant=self._tenants.bounds_of,
+            per_tenant=self._doors.tenants.bounds_of,
             clock=time.monotonic,
         )
-        self.rates = RateLimiter(self._tenants.rates_of, time.monotonic)
+        self.rates = RateLimiter(self._doors.tenants.rates_of, time.monotonic)
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
         self.models = ModelCatalog(time.time)
@@ -164,9 +151,9 @@ class Gateway:
             OSError: an address cannot be bound.
         """
         async with AsyncExitStack() as stack:
-            if self._audit is not None:
-                self._audit.start()
-                stack.push_async_callback(asyncio.to_thread, self._audit.close)
+            if self._doors.audit is not None:
+                self._doors.audit.start()
+                stack.push_async_callback(asyncio.to_thread, self._doors.audit.close)
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
@@ -224,7 +211,7 @@ class Gateway:
             models=self.models,
             limits=limits,
             admission=self.admission,
-            tenants=self._tenants,
+            tenants=self._doors.tenants,
             rates=self.rates,
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
@@ -284,37 +271,6 @@ class Gateway:
         while True:
             await asyncio.sleep(_TICK_S)
             self.dispatcher.tick()
-
-
-def _authenticator(settings: GatewaySettings, tenants: Tenants) -> Authenticator:
-    keys_file = settings.keys_file or settings.state_dir / KEYS_FILE_NAME
-    authenticator = Authenticator(
-        KeyRing(WatchedFile(keys_file, parse_keys), wall_clock=time.time),
-        tenants,
-        _token_verifier(settings),
-        asks_for_certificates=settings.tls_client_ca_file is not None,
-    )
-    if authenticator.lets_everybody_in and not (is_loopback(settings.bind) or settings.allow_anonymous):
-        raise FailedPreconditionError(
-            f"PENSTOCK_GATEWAY_BIND: {settings.bind} is open to other machines, and there is no API key and neither "
-            "PENSTOCK_GATEWAY_JWKS_FILE nor PENSTOCK_GATEWAY_TLS_CLIENT_CA_FILE; make a key with `penstock keys create "
-            "--tenant NAME`, or let everybody in with PENSTOCK_GATEWAY_ALLOW_ANONYMOUS=true"
-        )
-    return authenticator
-
-
-def _token_verifier(settings: GatewaySettings) -> TokenVerifier | None:
-    if settings.jwks_file is None:
-        return None
-    rules = TokenRules(settings.jwt_tenant_claim, settings.jwt_issuer, settings.jwt_audience)
-    return TokenVerifier(watch_jwks(settings.jwks_file), rules, wall_clock=time.time)
-
-
-def _audit_log(settings: GatewaySettings) -> AuditLog | None:
-    if not settings.audit_log:
-        return None
-    path = settings.audit_file or settings.state_dir / AUDIT_FILE_NAME
-    return AuditLog(path, max_bytes=settings.audit_max_bytes, max_files=settings.audit_max_files)
 
 
 def _identifiers() -> Identifiers:
