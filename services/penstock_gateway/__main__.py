@@ -1,6 +1,7 @@
 """Starts the gateway: `python -m penstock_gateway`."""
 
 import asyncio
+import gc
 import itertools
 import random
 import time
@@ -72,11 +73,22 @@ async def _serve(settings: GatewaySettings) -> None:
     try:
         gateway = Gateway(settings, tracer)
         async with gateway.running():
+            _collect_rarely()
             await serve_until_signalled(
                 gateway.server, drain_grace_s=settings.drain_grace_s, on_drain=partial(gateway.admin.set_serving, False)
             )
     finally:
         tracer.shutdown()
+
+
+def _collect_rarely() -> None:
+    """Nearly all that a request makes is freed by its reference counts, and what there is now stays.
+
+    Looking for cycles as often as by default costs six hundredths of a short request's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 class Gateway:
