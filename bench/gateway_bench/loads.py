@@ -221,7 +221,7 @@ def _gateway_stream(
 ) -> Read:
     call = channel.unary_stream("/penstock.inference.v1.InferenceService/Generate")
     request = inference_pb2.GenerateRequest(request=asked(model, num_tokens)).SerializeToString()
-    return lambda: _read(call(request, timeout=120), take)
+    return lambda: _read(call(request, timeout=60), take)
 
 
 async def _read(call: Any, take: Callable[[bytes], None] | None) -> Messages:

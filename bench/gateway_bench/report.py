@@ -87,3 +87,4 @@ def _bars(axes: Any, figure: Figure) -> None:
     if figure.budget is not None:
         axes.axhline(figure.budget.limit, color=_INK, linewidth=1, linestyle="--")
         axes.text(0.5, figure.budget.limit, "budget", ha="center", va="bottom", fontsize=8, color=_INK)
+        axes.set_ylim(top=1.1 * max(figure.budget.limit, figure.echo or 0, figure.gateway))
