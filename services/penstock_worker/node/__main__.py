@@ -12,6 +12,8 @@ from penstock_worker.cluster import OBJECT_STORE_BYTES, ray_environment
 from penstock_worker.node.settings import NodeSettings
 
 _POLL_S = 0.5
+# Ray would wait for its replicas to leave, and they stay: nobody tells them. Their streams go on elsewhere.
+_ENVIRONMENT = {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"}
 
 
 def main() -> None:
@@ -19,7 +21,7 @@ def main() -> None:
     settings = load_settings(NodeSettings)
     configure_logging("node", settings.log_level, as_json=settings.log_json)
     try:
-        environment = os.environ | ray_environment(settings.ray_token_file)
+        environment = os.environ | ray_environment(settings.ray_token_file) | _ENVIRONMENT
     except PenstockError as error:
         fail_start(str(error))
     facing = wait_for_head(settings.head)
