@@ -1,6 +1,7 @@
 # make up     install what is missing, start everything, show a streamed answer
 # make down   stop everything
 # make test   install what is missing, run all default tests
+# make test-containers   build, run and test the containers of compose.yaml (docker or podman; minutes)
 # make check  linters, types, layers, contracts (what CI runs besides the tests)
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 PIP_ARGS ?=
 QUESTION ?= What is the capital of France?
 
-.PHONY: help up down test check
+.PHONY: help up down test test-containers check
 help:
 	@sed -n 's/^# \(make .*\)/  \1/p' $(MAKEFILE_LIST)
 
@@ -37,6 +38,9 @@ down: $(VENV)/.ready-all
 
 test: $(VENV)/.ready-dev
 	@$(BIN)/python -m pytest $(TEST_ARGS)
+
+test-containers: $(VENV)/.ready-dev
+	@$(BIN)/python -m pytest -v tests/containers $(TEST_ARGS)
 
 check: $(VENV)/.ready-dev
 	@scripts/check
