@@ -22,6 +22,7 @@ _MIB = 1 << 20
 # Preface and empty settings: an HTTP/2 client that then says no more, not even that it got a ping.
 _MUTE_CLIENT = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _CALL_S = 60
+_SILENCE_S = 30  # shorter than gRPC's own patience, which would end the connection as well
 
 
 def _connection(address: str, *options: tuple[str, int]) -> grpc.aio.Channel:
@@ -51,7 +52,7 @@ def _watch(channel: grpc.aio.Channel) -> Any:
 def _read_until_closed(address: str, sent: bytes) -> bytes:
     host, _, port = address.rpartition(":")
     received = b""
-    with socket.create_connection((host, int(port)), timeout=_CALL_S) as connection:
+    with socket.create_connection((host, int(port)), timeout=_SILENCE_S) as connection:
         connection.sendall(sent)
         while part := connection.recv(1 << 16):
             received += part
@@ -166,7 +167,9 @@ async def test_a_stream_outlives_its_connections_age(start: StartDeployment) -> 
     async with _connection(deployment.gateway.address) as channel:
         call = _generate(channel)
         await worker.until(lambda: bool(worker.groups))
-        await channel.wait_for_state_change(_READY)
+        for _ in range(3):  # connections come and go meanwhile
+            await channel.wait_for_state_change(_READY)
+            await _models(channel)
         _finish(worker, worker.groups[0])
         events = await collect(call)
     assert text_of(events) == "late"
@@ -181,7 +184,7 @@ async def test_a_client_that_is_silent_from_the_start_is_disconnected(start: Sta
 
 async def test_a_client_that_is_gone_without_a_word_is_found_out(start: StartDeployment) -> None:
     """Pulled cables send no goodbye; what is generated for them must stop."""
-    deployment = await start(keepalive_s=0.2, keepalive_timeout_s=0.2)
+    deployment = await start(keepalive_s=0.2, keepalive_timeout_s=0.2, handshake_timeout_s=600)
     await asyncio.to_thread(_read_until_closed, deployment.gateway.address, _MUTE_CLIENT)
 
 
