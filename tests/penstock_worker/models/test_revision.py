@@ -8,6 +8,7 @@ import torch
 from fakes.checkpoints import edit_config
 from safetensors.torch import load_file, save_file
 
+from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.revision import weights_revision
 
@@ -62,3 +63,13 @@ def test_configuration_changes_the_revision(model_dir: Path) -> None:
     before = _revision(model_dir)
     edit_config(model_dir, rms_norm_eps=1e-5)
     assert _revision(model_dir) != before
+
+
+def test_file_that_was_cut_off_is_told(model_dir: Path) -> None:
+    """A download that broke off is found before Ray starts, and by what is missing."""
+    path = model_dir / "model.safetensors"
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.truncate(size - 1000)
+    with pytest.raises(InvalidArgumentError, match=r"got 'its last 1000 bytes are missing'; allowed: a whole safetens"):
+        weights_revision(model_dir, (path,))
