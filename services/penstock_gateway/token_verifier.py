@@ -22,7 +22,7 @@ from penstock_shared.watched_file import WatchedFile
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
 _LEEWAY_S = 10
 _MIN_RSA_BITS = 2048
-_MAX_CACHED = 4096
+_MAX_REMEMBERED = 4096
 _MAX_ID_CHARS = 128
 _INVALID = "the token is not valid"
 
@@ -56,12 +56,21 @@ class TokenVerifier:
         file: of the public keys, by their ids.
         rules: what a token must say.
         wall_clock: seconds since the epoch, for the tokens remembered.
+        max_remembered: over it, the one not seen for longest is checked anew.
     """
 
-    def __init__(self, file: WatchedFile[KeysById], rules: TokenRules, *, wall_clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        file: WatchedFile[KeysById],
+        rules: TokenRules,
+        *,
+        wall_clock: Callable[[], float],
+        max_remembered: int = _MAX_REMEMBERED,
+    ) -> None:
         self._file = file
         self._rules = rules
         self._wall_clock = wall_clock
+        self._max_remembered = max_remembered
         self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
         self._verified_with: KeysById | None = None
 
@@ -85,7 +94,7 @@ class TokenVerifier:
             return known.principal
         verified = self._verify(token, keys or {})
         self._verified[digest] = verified
-        if len(self._verified) > _MAX_CACHED:
+        if len(self._verified) > self._max_remembered:
             self._verified.popitem(last=False)
         return verified.principal
 

@@ -188,13 +188,13 @@ def test_a_removed_key_ends_its_tokens(tmp_path: Path) -> None:
     assert doors.ask() == ACME
 
 
-def test_remembered_tokens_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remembered_tokens_are_bounded(tmp_path: Path) -> None:
     """Fresh tokens for each call must not fill the memory."""
-    monkeypatch.setattr("penstock_gateway.token_verifier._MAX_CACHED", 3)
     doors = Doors(tmp_path)
+    verifier = TokenVerifier(doors.file, TokenRules(), wall_clock=doors.wall_clock, max_remembered=3)
     for number in range(10):
-        doors.ask(jti=str(number))
-    assert repr(doors.verifier) == "TokenVerifier(keys=1, remembered=3)"
+        verifier.principal_of(doors.issuer.sign(jti=str(number)))
+    assert repr(verifier) == "TokenVerifier(keys=1, remembered=3)"
 
 
 @pytest.mark.parametrize(
