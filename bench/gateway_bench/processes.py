@@ -59,8 +59,8 @@ async def running_peers(state_dir: Path) -> AsyncIterator[Peers]:
         gateway = await stack.enter_async_context(_running("penstock_gateway", **told))
         async with asyncio.timeout(_START_S):
             address = await _until_serving(gateway)
-        draining = asyncio.ensure_future(_drain(gateway))
-        stack.callback(draining.cancel)
+        for process in (stubs, echo, gateway):
+            stack.callback(asyncio.ensure_future(_drain(process)).cancel)
         yield Peers(Peer(echo_address, echo.pid), Peer(address, gateway.pid), addresses["worker"])
 
 
