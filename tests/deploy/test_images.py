@@ -105,3 +105,9 @@ def test_an_image_is_made_from_its_own_extra(dockerfile: str, target: str) -> No
     assert f"COPY --from={target}-packages /opt/penstock /opt/penstock\n" in stage
     module = MODULES[target][0].removesuffix(".__main__")
     assert f'CMD ["python", "-m", "{module}"]' in stage
+
+
+def test_the_index_of_torch_for_cpus_reaches_every_stage(dockerfile: str) -> None:
+    """An argument alone does not with every engine, and the worker's image would grow by gigabytes."""
+    assert "ARG PIP_EXTRA_INDEX_URL=\n" in dockerfile
+    assert "ENV PIP_EXTRA_INDEX_URL=${PIP_EXTRA_INDEX_URL} " in dockerfile
