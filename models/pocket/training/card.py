@@ -26,7 +26,7 @@ def metrics(
     """Everything the card reports, JSON-ready."""
     return {
         "num_parameters": num_parameters,
-        "num_steps": len(history.train),
+        "num_steps": history.num_steps,
         "num_tokens": history.num_tokens,
         "duration_s": round(history.duration_s),
         "final_train_loss": round(list(smoothed(history.train, LOSS_WINDOW_STEPS))[-1][1], 4),
@@ -34,6 +34,12 @@ def metrics(
         "exact_match": {name: summary(result) for name, result in scores.items()},
         "settings": settings,
     }
+
+
+def history_of(folder: Path) -> History:
+    """The effort behind a checkpoint with a metrics.json; its losses step by step are kept in the picture alone."""
+    figures = json.loads(folder.joinpath("metrics.json").read_text())
+    return History([], [], figures["num_steps"], figures["num_tokens"], figures["duration_s"])
 
 
 def summary(result: Score) -> dict[str, Any]:
@@ -96,9 +102,10 @@ def domains(sets: dict[str, dict[str, Any]]) -> str:
 
 def training(figures: dict[str, Any]) -> str:
     """The effort and the losses in a sentence."""
+    planned, minutes = figures["settings"]["planned_steps"], figures["duration_s"] / 60
     return (
-        f"{figures['num_parameters']:,} parameters; {figures['num_steps']:,} steps over {figures['num_tokens']:,} "
-        f"tokens in {figures['duration_s'] / 60:.0f} minutes on two shared CPU cores; final loss "
+        f"{figures['num_parameters']:,} parameters; {figures['num_steps']:,} steps of {planned:,} planned, over "
+        f"{figures['num_tokens']:,} tokens in {minutes:.0f} minutes on two shared CPU cores; final loss "
         f"{figures['final_train_loss']} (training) and {figures['final_held_out_loss']} (held-out templates)."
     )
 

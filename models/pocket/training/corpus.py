@@ -43,11 +43,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns behind an optional system message; a plain text (no chat tokens) if `is_plain`."""
+    """Turns behind an optional system message; a plain text (no chat tokens) if `is_plain`.
+
+    A drill is an answer alone, "47 + 38 = 85.", of which only what follows the equals sign is to be learned.
+    """
 
     turns: tuple[Turn, ...]
     system: str | None = None
     is_plain: bool = False
+    is_drill: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ SHORT_ROW_TOKENS = 256
 LONG_ROW_TOKENS = 1024
 OPEN_ROWS = 32
 IGNORED = -100
+EQUALS = "\u0120="
+"""The token " =", as byte-level vocabularies write a blank."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,10 @@ class Example:
 
     ids: list[int]
     is_target: list[bool]
+
+
+Rows = Sequence[Sequence[Sequence[Example]]]
+"""Batches of rows of examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ class Encoder:
         self._tokenizer = tokenizer
         self._control = {name: token_id(tokenizer, name) for name in (SYSTEM, USER, ASSISTANT, END)}
         self._cache: dict[str, list[int]] = {}
+        self._equals = token_id(tokenizer, EQUALS)
 
     def _text(self, text: str, is_target: bool) -> Example:
         if text not in self._cache:
@@ -56,12 +63,22 @@ class Encoder:
 
     def encode(self, conversation: Conversation) -> Example:
         """Ids of the whole conversation; answers and their end tokens are targets."""
-        parts = self._plain(conversation) if conversation.is_plain else self._chat(conversation)
+        if conversation.is_drill:
+            parts = self._drill(conversation)
+        else:
+            parts = self._plain(conversation) if conversation.is_plain else self._chat(conversation)
         return Example([i for part in parts for i in part.ids], [t for part in parts for t in part.is_target])
 
     def _plain(self, conversation: Conversation) -> list[Example]:
         (turn,) = conversation.turns
         return [self._text(turn.question, False), self._text("\n" + turn.answer, True), self._token(END, True)]
+
+    def _drill(self, conversation: Conversation) -> list[Example]:
+        (turn,) = conversation.turns
+        ids = self._text(turn.answer, True).ids
+        start = ids.index(self._equals) + 1
+        given, sought = Example(ids[:start], [False] * start), Example(ids[start:], [True] * (len(ids) - start))
+        return [self._token(ASSISTANT), given, sought, self._token(END, True)]
 
     def _chat(self, conversation: Conversation) -> list[Example]:
         parts = []

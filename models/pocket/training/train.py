@@ -6,23 +6,26 @@ Writes the checkpoint, metrics.json, loss.png and the measured block of README.m
 """
 
 import argparse
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
-from random import Random
 
 import card
+import snapshot
 import torch
 from bpe import END, PAD, chat_ids, save_tokenizer, token_id, train_tokenizer
 from corpus import Conversation, Corpus, generate
 from evaluate import CHECKPOINT, Score, from_turns, handwritten, report, score
-from packing import LONG_ROW_TOKENS, SHORT_ROW_TOKENS, Encoder, batches, collate, pack
-from trainer import History, Recipe, new_model, train
+from lessons import lessons
+from packing import LONG_ROW_TOKENS, SHORT_ROW_TOKENS, Batch, Encoder, Rows, collate, pack
+from trainer import History, Recipe, Run, new_model, train
 from transformers import GenerationConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 NUM_VALIDATION_QUESTIONS = 200
 NUM_CHECKED_CONVERSATIONS = 500
 TOKENIZER_CONVERSATIONS = 60_000
+SECOND_PEAK = 0.5
+"""Of the learning rates: the second cycle refines what the first one found."""
 
 
 def texts(conversations: list[Conversation]) -> list[str]:
@@ -49,15 +52,14 @@ def new_tokenizer(corpus: Corpus) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def fit(corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Recipe) -> tuple[LlamaForCausalLM, History]:
-    """Pack the corpus and train a new model on it."""
-    encoder, pad_id, end_id = Encoder(tokenizer), token_id(tokenizer, PAD), token_id(tokenizer, END)
-    rows = batches([encoder.encode(c) for c in corpus.train], recipe.batch_tokens, Random(recipe.seed))
-    held_out = [encoder.encode(Conversation((turn,))) for turn in corpus.held_out_templates]
-    validation = collate(pack(held_out[:NUM_VALIDATION_QUESTIONS], SHORT_ROW_TOKENS), pad_id)
-    model = new_model(len(tokenizer), LONG_ROW_TOKENS, end_id, pad_id, recipe.seed)
-    print(f"model: {model.num_parameters()} parameters, {len(rows)} steps")
-    return model, train(model, rows, validation, pad_id, recipe)
+def fit(model: LlamaForCausalLM, rows: Rows, validation: Batch, recipe: Recipe, state: Path | None) -> History:
+    """Train through one cycle, or what a saved state has left of it."""
+    run = Run(model, recipe)
+    if state and state.exists():
+        snapshot.load(run, state)
+    print(f"{len(rows)} steps, {run.history.num_steps} of them done")
+    train(run, rows, validation, recipe, save=lambda run: snapshot.save(run, state) if state else None)
+    return run.history
 
 
 def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -82,15 +84,35 @@ def evaluate(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, corpus
     return scores
 
 
-def run(num_questions: int, num_held_out: int, recipe: Recipe, folder: Path) -> None:
+def both_cycles(
+    corpus: Corpus, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, start: Path | None, state: Path | None
+) -> tuple[LlamaForCausalLM, History, int]:
+    """Train a new model, or `start` through the second cycle alone; also returns how many steps were planned."""
+    encoder, pad_id, end_id = Encoder(tokenizer), token_id(tokenizer, PAD), token_id(tokenizer, END)
+    held_out = [encoder.encode(Conversation((turn,))) for turn in corpus.held_out_templates]
+    validation = collate(pack(held_out[:NUM_VALIDATION_QUESTIONS], SHORT_ROW_TOKENS), pad_id)
+    first, second = lessons(corpus, encoder, recipe.batch_tokens, recipe.seed)
+    if start:
+        model, history = LlamaForCausalLM.from_pretrained(start), card.history_of(start)
+        num_planned = history.num_steps + len(second)
+    else:
+        model = new_model(len(tokenizer), LONG_ROW_TOKENS, end_id, pad_id, recipe.seed)
+        history = fit(model, first, validation, recipe, state and state / "first.safetensors")
+        num_planned = len(first) + len(second)
+    second_recipe = replace(recipe, peak=SECOND_PEAK)
+    history = history.then(fit(model, second, validation, second_recipe, state and state / "second.safetensors"))
+    return model, history, num_planned
+
+
+def run(num_questions: int, num_held_out: int, recipe: Recipe, options: argparse.Namespace) -> None:
     """Everything from the corpus to the card."""
     corpus = generate(num_questions, num_held_out, recipe.seed)
     print(f"corpus: {num_questions} questions in {len(corpus.train)} conversations")
-    tokenizer = new_tokenizer(corpus)
-    model, history = fit(corpus, tokenizer, recipe)
-    save(model, tokenizer, folder)
-    settings = {"questions": num_questions, **asdict(recipe)}
-    card.write(folder, model.num_parameters(), history, evaluate(model, tokenizer, corpus), settings)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(options.start) if options.start else new_tokenizer(corpus)
+    model, history, num_planned = both_cycles(corpus, tokenizer, recipe, options.start, options.state)
+    save(model, tokenizer, options.out)
+    settings = {"questions": num_questions, "planned_steps": num_planned, "second_peak": SECOND_PEAK, **asdict(recipe)}
+    card.write(options.out, model.num_parameters(), history, evaluate(model, tokenizer, corpus), settings)
 
 
 def main() -> None:
@@ -99,11 +121,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=CHECKPOINT)
     parser.add_argument("--questions", type=int, default=160_000, help="questions to train on, each seen once")
     parser.add_argument("--held-out", type=int, default=2_000, help="questions to evaluate on")
+    parser.add_argument("--minutes", type=float, help="stop here, learning rates fallen to zero, if that comes first")
+    parser.add_argument("--start", type=Path, help="checkpoint to start the second cycle from, instead of the first")
+    parser.add_argument("--state", type=Path, help="folder: save where the run stands, and go on there")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    run(options.questions, options.held_out, Recipe(seed=options.seed), options.out)
+    recipe = Recipe(seed=options.seed, minutes=options.minutes)
+    run(options.questions, options.held_out, recipe, options)
 
 
 if __name__ == "__main__":

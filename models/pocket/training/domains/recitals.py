@@ -128,7 +128,12 @@ def counts() -> list[Fact]:
     spans = [(1, last) for last in range(3, 51)] + [(1, 10), (1, 20), (1, 30), (1, 50), (1, 50), (1, 100)]
     spans += [(first, first + length) for first in range(2, 50, 3) for length in (4, 8, 15)]
     spans += [(first, 1) for first in range(3, 31)] + [(10, 1)] * 3
-    return [Fact({"first": (str(first),), "last": (str(last),)}, counting(first, last)) for first, last in spans]
+    return [count_fact(first, last) for first, last in spans]
+
+
+def count_fact(first: int, last: int) -> Fact:
+    """The numbers from `first` to `last`."""
+    return Fact({"first": (str(first),), "last": (str(last),)}, counting(first, last))
 
 
 def relations() -> list[Relation]:
