@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 PAD, END, SYSTEM, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
 CONTROL_TOKENS = (PAD, END, SYSTEM, USER, ASSISTANT)
 VOCABULARY_SIZE = 2048
+LOADING_OPTIONS = ("is_local", "local_files_only")
 CHAT_TEMPLATE = """\
 {%- for message in messages -%}
 {%- if message['role'] not in ['system', 'user', 'assistant'] -%}
@@ -51,10 +52,11 @@ def train_tokenizer(texts: Iterable[str], context_length: int) -> PreTrainedToke
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Save under the class name that every release of transformers knows, not only the newest."""
+    """Save under the class name that every release of transformers knows, and without how it was loaded."""
     tokenizer.save_pretrained(folder)
     config = folder / "tokenizer_config.json"
     settings = json.loads(config.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    settings = {name: value for name, value in settings.items() if name not in LOADING_OPTIONS}
     config.write_text(json.dumps(settings, indent=2) + "\n")
 
 

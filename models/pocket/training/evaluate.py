@@ -19,6 +19,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 CHECKPOINT = Path(__file__).parents[1]
 MAX_NEW_TOKENS = 450
+SHORT_ANSWER_TOKENS = 32
 BATCH_QUESTIONS = 64
 
 
@@ -77,18 +78,28 @@ def equal_lengths(prompts: Sequence[list[int]]) -> Iterator[list[int]]:
             yield group[start : start + BATCH_QUESTIONS]
 
 
-@torch.no_grad()
 def answers(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> list[str]:
-    """Greedy answers in the order of the questions."""
+    """Greedy answers in the order of the questions; the few long ones do not hold up the batches of the others."""
     prompts = [chat_ids(tokenizer, [{"role": "user", "content": text}], opens_reply=True) for text in texts]
-    replies = [""] * len(texts)
+    replies = continuations(model, prompts, SHORT_ANSWER_TOKENS)
+    unfinished = [index for index, reply in enumerate(replies) if model.config.eos_token_id not in reply]
+    long = continuations(model, [prompts[index] for index in unfinished], MAX_NEW_TOKENS)
+    for index, reply in zip(unfinished, long, strict=True):
+        replies[index] = reply
+    return [str(tokenizer.decode(reply, skip_special_tokens=True)) for reply in replies]
+
+
+@torch.no_grad()
+def continuations(model: LlamaForCausalLM, prompts: Sequence[list[int]], max_new_tokens: int) -> list[list[int]]:
+    """Greedy token ids after each prompt, padded behind the end of the answer."""
+    replies: list[list[int]] = [[] for _ in prompts]
     for group in equal_lengths(prompts):
         ids = torch.tensor([prompts[index] for index in group])
         output = model.generate(  # type: ignore[misc]
-            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=MAX_NEW_TOKENS
+            ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=max_new_tokens
         )
-        for index, row in zip(group, output[:, ids.shape[1] :], strict=True):
-            replies[index] = str(tokenizer.decode(row, skip_special_tokens=True))
+        for index, row in zip(group, output[:, ids.shape[1] :].tolist(), strict=True):
+            replies[index] = row
     return replies
 
 
