@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# A replica's memory grows until every block of its KV cache has been used once. A small one is there in minutes.
+os.environ.setdefault("PENSTOCK_WORKER_KV_MEMORY_BYTES", str(16 << 20))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from stack.fuzz.aftermath import Watch
