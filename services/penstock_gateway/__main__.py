@@ -19,27 +19,27 @@ from penstock.inference.v1 import inference_pb2_grpc
 from penstock_gateway.admin_messages import status_response
 from penstock_gateway.admin_service import SERVICE_NAME as ADMIN_SERVICE_NAME
 from penstock_gateway.admin_service import AdminService
-from penstock_gateway.admission import Admission, Bounds
-from penstock_gateway.answer_cache import AnswerCache
-from penstock_gateway.cache_client import CacheClient
+from penstock_gateway.cache.answer_cache import AnswerCache
+from penstock_gateway.cache.cache_client import CacheClient
+from penstock_gateway.cache.circuit_breaker import CircuitBreaker
 from penstock_gateway.capabilities import Limits
-from penstock_gateway.circuit_breaker import CircuitBreaker
-from penstock_gateway.directory_file import DirectoryFile
-from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.dispatch.directory_file import DirectoryFile
+from penstock_gateway.dispatch.dispatcher import Dispatcher
+from penstock_gateway.dispatch.replica_pool import ReplicaPool
+from penstock_gateway.dispatch.single_flight import SingleFlight
 from penstock_gateway.doors import make_doors
 from penstock_gateway.http import HttpServer
-from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
-from penstock_gateway.rate_limiter import RateLimiter
+from penstock_gateway.quotas.admission import Admission, Bounds
+from penstock_gateway.quotas.rate_limiter import RateLimiter
 from penstock_gateway.readiness import Readiness
-from penstock_gateway.replica_pool import ReplicaPool
 from penstock_gateway.running_request import Identifiers
 from penstock_gateway.service import SERVICE_NAME, InferenceService
 from penstock_gateway.settings import GatewaySettings
-from penstock_gateway.single_flight import SingleFlight
-from penstock_gateway.tokenizer_client import TokenizerClient
-from penstock_gateway.vocabulary import VocabularyStore
+from penstock_gateway.telemetry.metrics import GatewayMetrics
+from penstock_gateway.text.tokenizer_client import TokenizerClient
+from penstock_gateway.text.vocabulary import VocabularyStore
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, DirectoryWatcher

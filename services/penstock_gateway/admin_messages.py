@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from penstock.admin.v1 import admin_pb2
 from penstock.types.v1 import types_pb2
-from penstock_gateway.admission import Admission
-from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.dispatch.dispatcher import Dispatcher
+from penstock_gateway.dispatch.replica_link import ReplicaLink
 from penstock_gateway.models import ModelCatalog, ServedModel
-from penstock_gateway.replica_link import ReplicaLink
+from penstock_gateway.quotas.admission import Admission
 from penstock_shared.errors import InvalidArgumentError
 
 _MAX_TAGS = 16

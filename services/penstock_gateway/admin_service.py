@@ -8,7 +8,7 @@ import grpc
 
 from penstock.admin.v1 import admin_pb2, admin_pb2_grpc
 from penstock_gateway.admin_messages import tags_to_invalidate
-from penstock_gateway.cache_client import CacheClient
+from penstock_gateway.cache.cache_client import CacheClient
 from penstock_shared.deadlines import Deadline
 from penstock_shared.errors import FailedPreconditionError
 from penstock_shared.logs import get_logger

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from penstock_gateway.detokenizer import Detokenizer
 from penstock_gateway.events import Finished, FinishReason, TokenLogprobs
-from penstock_gateway.stop_strings import StopScan, StopStrings
-from penstock_gateway.vocabulary import Vocabulary
+from penstock_gateway.text.detokenizer import Detokenizer
+from penstock_gateway.text.stop_strings import StopScan, StopStrings
+from penstock_gateway.text.vocabulary import Vocabulary
 
 
 class Canceller(Protocol):

@@ -9,6 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
+from penstock_gateway.dispatch.worker_messages import resolved_sampling, seconds_of
 from penstock_gateway.events import CacheReport, Delta, Event, Final, Finished, Started, Timings, TokenLogprobs
 from penstock_gateway.models import ServedModel
 from penstock_gateway.requests import (
@@ -25,7 +26,6 @@ from penstock_gateway.requests import (
     Tool,
     ToolCall,
 )
-from penstock_gateway.worker_messages import resolved_sampling, seconds_of
 from penstock_shared.directory import model_to_proto
 from penstock_shared.errors import InvalidArgumentError
 

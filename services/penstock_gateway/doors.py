@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.client.channel import is_loopback
-from penstock_gateway.admission import Bounds
-from penstock_gateway.authentication import Authenticator
-from penstock_gateway.key_ring import KeyRing
+from penstock_gateway.identity.authentication import Authenticator
+from penstock_gateway.identity.key_ring import KeyRing
+from penstock_gateway.identity.tenants import Tenants
+from penstock_gateway.identity.tenants_file import watch_tenants
+from penstock_gateway.identity.token_verifier import TokenRules, TokenVerifier, watch_jwks
+from penstock_gateway.quotas.admission import Bounds
 from penstock_gateway.settings import GatewaySettings
-from penstock_gateway.tenants import Tenants
-from penstock_gateway.tenants_file import watch_tenants
-from penstock_gateway.token_verifier import TokenRules, TokenVerifier, watch_jwks
 from penstock_shared.audit_log import AuditLog
 from penstock_shared.call_record import CallRecord
 from penstock_shared.errors import FailedPreconditionError

@@ -8,7 +8,7 @@ from penstock_gateway.events import Finished, FinishReason, Started, TokenLogpro
 from penstock_gateway.follower import Follower
 from penstock_gateway.requests import Criticality
 from penstock_gateway.sampling import ResolvedSampling
-from penstock_gateway.vocabulary import Vocabulary
+from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import InternalError, PenstockError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from penstock_gateway.metrics import GatewayMetrics
+from penstock_gateway.telemetry.metrics import GatewayMetrics
 
 _PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

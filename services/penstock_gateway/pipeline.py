@@ -5,37 +5,37 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-from penstock_gateway.admission import Admission
 from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
 from penstock_gateway.answer_buffer import AnswerBuffer
-from penstock_gateway.answer_cache import AnswerCache, CacheUse
-from penstock_gateway.answer_key import answer_digest, is_determined
-from penstock_gateway.cache_client import Finding
+from penstock_gateway.cache.answer_cache import AnswerCache, CacheUse
+from penstock_gateway.cache.answer_key import answer_digest, is_determined
+from penstock_gateway.cache.cache_client import Finding
+from penstock_gateway.cache.stored_answer import StoredAnswer, answer_of, events_of
 from penstock_gateway.capabilities import Limits
+from penstock_gateway.dispatch.single_flight import SingleFlight
 from penstock_gateway.events import CacheOutcome, CacheReport, Started
 from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation, Job
+from penstock_gateway.identity.tenants import Tenants
 from penstock_gateway.interruption import Interruption
-from penstock_gateway.metrics import GatewayMetrics
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.observation import error_name, observe
-from penstock_gateway.rate_limiter import RateLimiter
-from penstock_gateway.request_spans import RequestTrace, operation_of
+from penstock_gateway.quotas.admission import Admission
+from penstock_gateway.quotas.rate_limiter import RateLimiter
 from penstock_gateway.requests import CacheMode, GenerationRequest, Input
 from penstock_gateway.running_request import Identifiers, RunningRequest
 from penstock_gateway.sampling import ResolvedSampling, resolve_sampling
-from penstock_gateway.single_flight import SingleFlight
-from penstock_gateway.stored_answer import StoredAnswer, answer_of, events_of
-from penstock_gateway.tenants import Tenants
+from penstock_gateway.telemetry.metrics import GatewayMetrics
+from penstock_gateway.telemetry.observation import error_name, observe
+from penstock_gateway.telemetry.request_spans import RequestTrace, operation_of
+from penstock_gateway.text.tokenizer_client import TokenizerClient
+from penstock_gateway.text.vocabulary import VocabularyStore
 from penstock_gateway.timeline import Timeline
-from penstock_gateway.tokenizer_client import TokenizerClient
 from penstock_gateway.validation import (
     check_prompt_length,
     estimate_prompt_tokens,
     validate_input,
     validate_request,
 )
-from penstock_gateway.vocabulary import VocabularyStore
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import ResourceExhaustedError

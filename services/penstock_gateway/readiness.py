@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.models import ModelCatalog
-from penstock_gateway.tokenizer_client import TokenizerClient
-from penstock_gateway.vocabulary import VocabularyStore
+from penstock_gateway.text.tokenizer_client import TokenizerClient
+from penstock_gateway.text.vocabulary import VocabularyStore
 from penstock_shared.errors import PenstockError
 from penstock_shared.logs import get_logger
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock_gateway.answer_cache import CacheUse
+from penstock_gateway.cache.answer_cache import CacheUse
+from penstock_gateway.cache.stored_answer import StoredAnswer
 from penstock_gateway.events import Started, Usage
 from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation
-from penstock_gateway.request_spans import RequestTrace
 from penstock_gateway.requests import GenerationRequest
-from penstock_gateway.stored_answer import StoredAnswer
+from penstock_gateway.telemetry.request_spans import RequestTrace
 from penstock_gateway.timeline import Timeline
 from penstock_shared.deadlines import Deadline
 

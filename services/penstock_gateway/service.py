@@ -8,7 +8,7 @@ import grpc
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 from penstock_gateway import convert
 from penstock_gateway.capabilities import UNIMPLEMENTED, Limits
-from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.message_counts import check_generation_counts, check_input_counts
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline

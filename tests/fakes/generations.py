@@ -7,8 +7,8 @@ from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Job
 from penstock_gateway.requests import Criticality, SamplingRequest
 from penstock_gateway.sampling import resolve_sampling
+from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_gateway.timeline import Timeline
-from penstock_gateway.vocabulary import Vocabulary
 from penstock_shared.deadlines import Deadline
 from penstock_shared.tracing import TraceContext
 

@@ -8,9 +8,9 @@ from fakes.clock import FakeClock
 from fakes.gateway_deployment import SPEC
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
-from penstock_gateway.dispatcher import Dispatcher
-from penstock_gateway.replica_link import ReplicaLink
-from penstock_gateway.session_health import SessionHealth
+from penstock_gateway.dispatch.dispatcher import Dispatcher
+from penstock_gateway.dispatch.replica_link import ReplicaLink
+from penstock_gateway.dispatch.session_health import SessionHealth
 
 BLOCK_SIZE = 16
 NUM_SEQUENCES = 3

@@ -14,7 +14,7 @@ from fakes.generations import VOCABULARY, follower, job
 from fakes.simulated_replica import NUM_SEQUENCES, SimulatedReplica, expected_output, open_link
 
 from penstock_gateway.answer_buffer import AnswerBuffer
-from penstock_gateway.dispatcher import Dispatcher
+from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.events import Delta
 from penstock_gateway.generation import Generation
 from penstock_shared.deadlines import Deadline

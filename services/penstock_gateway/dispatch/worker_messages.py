@@ -1,0 +1,131 @@
+"""The messages of `worker.v1`, to and from plain values."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from penstock.types.v1 import types_pb2
+from penstock.worker.v1 import worker_pb2
+from penstock_gateway.choice import Choice
+from penstock_gateway.dispatch.credit import Credit
+from penstock_gateway.events import TokenLogprobs
+from penstock_gateway.generation import Job
+from penstock_gateway.sampling import ResolvedSampling
+
+CONTRACT_VERSION = 1
+# Well under the transport's limit, so that a message is never refused for its size.
+_MAX_SUBMIT_BYTES = 1 << 20
+
+
+def open_message(gateway_id: str, tokenizer_fingerprint: str) -> worker_pb2.SessionRequest:
+    """The first message of a session."""
+    opening = worker_pb2.Open(
+        contract_version=CONTRACT_VERSION, gateway_id=gateway_id, tokenizer_fingerprint=tokenizer_fingerprint
+    )
+    return worker_pb2.SessionRequest(open=opening)
+
+
+def submit_messages(
+    groups: Sequence[worker_pb2.SequenceGroup], credit_epoch: int, max_bytes: int = _MAX_SUBMIT_BYTES
+) -> Iterator[worker_pb2.SessionRequest]:
+    """The groups in as few messages as their bytes allow; a single group is never split."""
+    batch: list[worker_pb2.SequenceGroup] = []
+    size = 0
+    for group in groups:
+        group_size = group.ByteSize()
+        if batch and size + group_size > max_bytes:
+            yield _submit_message(batch, credit_epoch)
+            batch, size = [], 0
+        batch.append(group)
+        size += group_size
+    if batch:
+        yield _submit_message(batch, credit_epoch)
+
+
+def cancel_message(refs: Sequence[tuple[int, int]]) -> worker_pb2.SessionRequest:
+    """Stops placements, given as (sequence id, attempt)."""
+    sequences = [worker_pb2.SequenceRef(sequence_id=sequence_id, attempt=attempt) for sequence_id, attempt in refs]
+    return worker_pb2.SessionRequest(cancel=worker_pb2.Cancel(sequences=sequences))
+
+
+def demand_message(num_sequences: int, prefill_tokens: int) -> worker_pb2.SessionRequest:
+    """What waits in the gateway."""
+    return worker_pb2.SessionRequest(
+        demand=worker_pb2.Demand(num_sequences=num_sequences, prefill_tokens=prefill_tokens)
+    )
+
+
+def sequence_group(job: Job, choices: Sequence[Choice], attempt: int) -> worker_pb2.SequenceGroup:
+    """Choices of a job, with the output that they have so far."""
+    return worker_pb2.SequenceGroup(
+        request_id=job.request_id,
+        prompt_token_ids=job.prompt_token_ids,
+        choices=[_sequence_choice(choice) for choice in choices],
+        attempt=attempt,
+        sampling=resolved_sampling(job.sampling),
+        deadline=_timestamp_in(job.deadline.remaining_s()),
+        tenant=job.tenant,
+        criticality=types_pb2.Criticality.ValueType(job.criticality.value),
+        traceparent=job.trace.traceparent(),
+    )
+
+
+def resolved_sampling(sampling: ResolvedSampling) -> types_pb2.ResolvedSampling:
+    """The parameters in force, as a message."""
+    return types_pb2.ResolvedSampling(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        repetition_penalty=sampling.repetition_penalty,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        seed=sampling.seed,
+        n=sampling.n,
+        max_tokens=sampling.max_tokens,
+        min_tokens=sampling.min_tokens,
+        stop=sampling.stop,
+        stop_token_ids=sampling.stop_token_ids,
+        logit_bias=sampling.logit_bias,
+        logprobs=sampling.logprobs,
+        ignore_eos=sampling.ignore_eos,
+    )
+
+
+def credit_of(message: worker_pb2.Credit) -> Credit:
+    """A grant."""
+    return Credit(message.epoch, message.num_sequences, message.prefill_tokens, message.kv_blocks)
+
+
+def logprobs_of(messages: Sequence[types_pb2.TokenLogprobs]) -> list[TokenLogprobs]:
+    """Log probabilities of tokens, in their order."""
+    return [
+        TokenLogprobs(token.token_id, token.logprob, tuple((top.token_id, top.logprob) for top in token.top))
+        for token in messages
+    ]
+
+
+def seconds_of(duration: Duration) -> float:
+    """A duration in seconds."""
+    return duration.seconds + duration.nanos / 1e9
+
+
+def _submit_message(groups: Sequence[worker_pb2.SequenceGroup], credit_epoch: int) -> worker_pb2.SessionRequest:
+    return worker_pb2.SessionRequest(submit=worker_pb2.Submit(credit_epoch=credit_epoch, groups=groups))
+
+
+def _sequence_choice(choice: Choice) -> worker_pb2.SequenceChoice:
+    return worker_pb2.SequenceChoice(
+        sequence_id=choice.sequence_id,
+        index=choice.index,
+        output_token_ids=choice.output_token_ids,
+        logprob_offset=len(choice.output_token_ids),
+    )
+
+
+def _timestamp_in(seconds: float) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromNanoseconds(time.time_ns() + int(seconds * 1e9))
+    return stamp

@@ -1,0 +1,1 @@
+"""Who a client is: keys, tokens, certificates, and what its tenant may do."""
