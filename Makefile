@@ -29,7 +29,7 @@ up: $(VENV)/.ready-all
 	@$(BIN)/penstock up --detach
 	@echo
 	@echo '> penstock generate "$(QUESTION)" --no-cache'
-	@$(BIN)/penstock generate "$(QUESTION)" --no-cache
+	@$(BIN)/penstock generate "$(QUESTION)" --no-cache || { echo 'The stack is up; only the question failed. Stop it: make down'; exit 1; }
 	@echo
 	@echo 'Next:  $(BIN)/penstock generate "Your question"    $(BIN)/penstock status    $(BIN)/penstock --help    make down'
 

@@ -1,6 +1,9 @@
 """`penstock up`: starts a stack, shows how it comes up, and says what to try."""
 
 import os
+import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -76,7 +79,8 @@ def welcome(state: StackState, settings: StackSettings, *, detached: bool) -> st
     seconds = time.time() - state.started_at
     replicas = "1 replica" if state.num_replicas == 1 else f"{state.num_replicas} replicas"
     addresses = state.addresses
-    ending = f"penstock down{option}" if detached else "Ctrl-C"
+    penstock = _command()
+    ending = f"{penstock} down{option}" if detached else "Ctrl-C"
     return f"""
 Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
 
@@ -85,19 +89,25 @@ Ready after {seconds:.1f} s: model {state.model_name}, {replicas}.
   admin    {addresses.admin}  gRPC, for operators
   logs     {state_dir.logs}
 
-{_doors(settings, option)}
+{_doors(settings, penstock, option)}
 
 Try:
-  penstock generate "What is the capital of France?"{option}
-  penstock status{option}
+  {penstock} generate "What is the capital of France?"{option}
+  {penstock} status{option}
 Stop it: {ending}"""
 
 
-def _doors(settings: StackSettings, option: str) -> str:
+def _command() -> str:
+    """How a shell finds this command line: by its name, else (a venv that is not active) by the path that was typed."""
+    typed = Path(sys.argv[0])
+    return "penstock" if typed.name != "penstock" or shutil.which("penstock") else shlex.quote(str(typed))
+
+
+def _doors(settings: StackSettings, penstock: str, option: str) -> str:
     keys_file = Path(os.environ.get("PENSTOCK_GATEWAY_KEYS_FILE") or StateDir(settings.state_dir).keys_file)
     if keys_file.exists() or os.environ.get("PENSTOCK_GATEWAY_JWKS_FILE") or settings.tls_client_ca:
-        return f"Clients must show who they are; keys: penstock keys list{option}"
+        return f"Clients must show who they are. Make a key: {penstock} keys create --tenant NAME{option}"
     return (
         "It listens on this machine only (loopback) and lets everybody on it in.\n"
-        f"Ask for keys instead: penstock keys create --tenant NAME{option}"
+        f"Ask for keys instead: {penstock} keys create --tenant NAME{option}"
     )

@@ -23,8 +23,8 @@ def settings(tmp_path: Path) -> StackSettings:
     return StackSettings(state_dir=tmp_path, model_dir=tmp_path, model_name="tiny")
 
 
-def said(settings: StackSettings) -> str:
-    """What is said of the doors: the one that is right, and not the other."""
+def ready_text(settings: StackSettings) -> str:
+    """All that is said when it can serve."""
     state = StackState(
         phase=Phase.READY,
         supervisor=ProcessId(1, "a boot 1"),
@@ -34,7 +34,12 @@ def said(settings: StackSettings) -> str:
         num_replicas=1,
         addresses=Addresses.on_loopback(Ports(1, 2, 3, 4, 5)),
     )
-    text = welcome(state, settings, detached=True)
+    return welcome(state, settings, detached=True)
+
+
+def said(settings: StackSettings) -> str:
+    """What is said of the doors: the one that is right, and not the other."""
+    text = ready_text(settings)
     return " ".join(line for line in (OPEN, CLOSED) if line in text)
 
 
@@ -58,3 +63,28 @@ def test_a_stack_that_asks_who_calls_does_not_say_that_it_is_open(
     monkeypatch.delenv("PENSTOCK_GATEWAY_KEYS_FILE")
     (tmp_path / "keys.json").touch()
     assert said(settings) == CLOSED
+
+
+@pytest.mark.parametrize(
+    ("on_path", "typed", "shown"),
+    [
+        ("/usr/bin/penstock", ".venv/bin/penstock", "penstock"),
+        (None, ".venv/bin/penstock", ".venv/bin/penstock"),
+        (None, "/my tools/penstock", "'/my tools/penstock'"),
+        (None, "/lib/penstock/__main__.py", "penstock"),
+    ],
+)
+def test_what_to_try_is_written_as_the_readers_shell_finds_it(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch, on_path: str | None, typed: str, shown: str
+) -> None:
+    """After `make up` no venv is active: a bare `penstock` would not be found."""
+    monkeypatch.setattr("shutil.which", lambda name: on_path)
+    monkeypatch.setattr("sys.argv", [typed, "up"])
+    lines = ready_text(settings).splitlines()
+    option = f" --state-dir {settings.state_dir}"
+    assert [line for line in lines if option in line] == [
+        f"Ask for keys instead: {shown} keys create --tenant NAME{option}",
+        f'  {shown} generate "What is the capital of France?"{option}',
+        f"  {shown} status{option}",
+        f"Stop it: {shown} down{option}",
+    ]
