@@ -1,5 +1,6 @@
 """The commands and their options. What a command does is imported when it runs, so that `--help` is quick."""
 
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -314,6 +315,8 @@ def _absolute(path: Path | None) -> Path | None:
 
 def main() -> None:
     """Runs the command line; every expected error is one line and an exit code."""
+    # Unset, gRPC's core writes notes such as "Got goaway" to the terminal when a stack stops.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     sys.exit(_run())
 
 
