@@ -21,8 +21,8 @@ HEARTBEAT_INTERVAL_S = 0.5
 # Tokens and log probabilities: some tens of megabytes, or many seconds of a busy engine's output.
 MAX_OUTBOX_COST = 524_288
 MAX_READER_STALL_S = 10.0
-# For the closing status of sessions to reach their gateways.
-_STATUS_GRACE_S = 0.5
+# For the last outputs and the closing status of sessions to reach their gateways.
+_STATUS_GRACE_S = 2.0
 
 
 class ReplicaServer:

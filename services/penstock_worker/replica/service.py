@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
-from penstock_shared.errors import FailedPreconditionError, InternalError, PenstockError
+from penstock_shared.errors import FailedPreconditionError, InternalError, PenstockError, UnavailableError
 from penstock_shared.logs import get_logger
 from penstock_worker.replica.hub import SessionHub
 from penstock_worker.replica.inbound import inbound_message
@@ -17,6 +17,7 @@ from penstock_worker.replica.outbound import outbound_message, stats_response
 from penstock_worker.replica.session import Session
 
 _OPEN_TIMEOUT_S = 10.0
+_LAST_WORDS_S = 1.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -35,16 +36,17 @@ class WorkerService(worker_pb2_grpc.WorkerServiceServicer):
         changed, ended = asyncio.Event(), asyncio.Event()
         session = self._hub.open(await self._opening(context), on_message=changed.set, on_end=ended.set)
         self._log.info("session opened", gateway=session.gateway_id)
-        tasks = [
-            asyncio.create_task(_ending(session, _read(session, context, self._hub, self._next_key))),
-            asyncio.create_task(_ending(session, _write(session, context, changed))),
-        ]
+        reader = asyncio.create_task(_ending(session, _read(session, context, self._hub, self._next_key)))
+        writer = asyncio.create_task(_ending(session, _write(session, context, changed)))
         try:
             await ended.wait()
         finally:
             self._hub.close(session)
-            for task in tasks:
-                task.cancel()
+            reader.cancel()
+            if isinstance(session.error, UnavailableError):  # a drained replica: its last outputs may still wait
+                changed.set()
+                await asyncio.wait({writer}, timeout=_LAST_WORDS_S)
+            writer.cancel()
             self._log.info("session closed", gateway=session.gateway_id, error=session.error)
         if session.error is not None:
             raise session.error
@@ -76,11 +78,13 @@ async def _read(session: Session, context: Context, hub: SessionHub, next_key: C
 
 
 async def _write(session: Session, context: Context, changed: asyncio.Event) -> None:
-    """The only writer of the stream: gRPC allows one write at a time."""
+    """The only writer of the stream: gRPC allows one write at a time. Ends when an ended session has said it all."""
     while True:
         changed.clear()
         while (numbered := session.outbox.pop()) is not None:
             await context.write(outbound_message(*numbered))
+        if session.is_ended:
+            return
         await changed.wait()
 
 
