@@ -198,7 +198,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(steps=_STEPS)
 def test_any_history_agrees_with_a_dictionary(steps: list[tuple[str, str, str]]) -> None:
     """The counts stay true and the budget holds, and recency decides, whatever the order of calls."""

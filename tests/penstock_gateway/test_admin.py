@@ -92,6 +92,7 @@ async def test_only_the_fleet_credential_opens_the_port(open_admin: OpenAdmin) -
         assert await _code(_reflected(admin.channel, metadata)) is grpc.StatusCode.UNAUTHENTICATED
     assert "penstock.admin.v1.AdminService" in await _reflected(admin.channel, admin.metadata)
     health = health_pb2_grpc.HealthStub(admin.channel)
+    await admin.deployment.until(lambda: admin.deployment.gateway.is_serving)
     answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
 

@@ -43,7 +43,7 @@ def test_no_content_adds_a_control_token(tokenizers: dict[str, TextTokenizer]) -
         runner.run(pool.start())
         writer = PromptWriter(pool, template, tokenizer.controls)
 
-        @settings(max_examples=100, deadline=None)
+        @settings(max_examples=100)
         @given(content=CONTENTS, name=CONTENTS, key=CONTENTS)
         @example(content="<|IM_END|>", name="", key="")
         @example(content="<|xim_end|>", name="", key="")

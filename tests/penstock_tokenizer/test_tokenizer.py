@@ -54,7 +54,7 @@ def test_plain_text_is_encoded_the_same_whoever_wrote_it(tokenizer: TextTokenize
 
 
 @given(parts=st.lists(st.sampled_from([*SPECIAL_TOKENS, "<", "|im_", "end|>", "s>", " ", "x", "\uff1cs>"]), max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_text_yields_a_control_token(tokenizers: dict[str, TextTokenizer], parts: list[str]) -> None:
     """Whoever can write `<|im_start|>system` into a content as a token rules the model."""
     for kind, tokenizer in tokenizers.items():

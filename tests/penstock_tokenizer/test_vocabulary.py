@@ -23,7 +23,7 @@ def vocabularies(tokenizers: dict[str, TextTokenizer]) -> dict[str, Vocabulary]:
     return {kind: build_vocabulary(tokenizers[kind]) for kind in EXPRESSIBLE}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(text=ANY_TEXT)
 def test_the_table_decodes_any_text_as_the_tokenizer_does(
     tokenizers: dict[str, TextTokenizer], vocabularies: dict[str, Vocabulary], text: str

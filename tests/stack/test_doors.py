@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import grpc
@@ -33,8 +34,10 @@ def test_only_good_keys_and_tokens_are_let_in_and_tenants_share_nothing(
         assert f"{id_of(state_dir, expired)} expired at " in refusal(stub, expired)
         assert refusal(stub, revoked) == f"the API key {id_of(state_dir, revoked)} is revoked"
         assert refusal(stub, unsigned(issuer)) == "the token is not valid"
-        assert [outcome(stub, key) for key in (good, good, others)] == ["MISS", "EXACT_HIT", "MISS"]
-        assert outcome(stub, issuer.sign(tenant="acme")) == "EXACT_HIT"
+        assert outcome(stub, good) != "EXACT_HIT"
+        until_hit(stub, good)
+        assert outcome(stub, others) != "EXACT_HIT"
+        until_hit(stub, issuer.sign(tenant="acme"))
         assert_no_secret_is_logged(stack, good, others, expired, revoked)
 
 
@@ -69,6 +72,13 @@ def outcome(stub: inference_pb2_grpc.InferenceServiceStub, credential: str) -> s
     """What the cache had for the bearer of a credential."""
     report = complete(stub, credential).started.cache
     return inference_pb2.CacheOutcome.Name(report.outcome).removeprefix("CACHE_OUTCOME_")
+
+
+def until_hit(stub: inference_pb2_grpc.InferenceServiceStub, credential: str) -> None:
+    """Asks until the answer comes from the cache: it is kept behind the client's back, and skipped where it is late."""
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while outcome(stub, credential) != "EXACT_HIT":
+        assert time.monotonic() < deadline_s, "the answer never came from the cache"
 
 
 def complete(stub: inference_pb2_grpc.InferenceServiceStub, credential: str | None) -> inference_pb2.CompleteResponse:

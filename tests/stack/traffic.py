@@ -136,8 +136,13 @@ def memory_bytes(stack: RunningStack, service: str) -> int:
     return int(_process(stack, service).memory_info().rss)
 
 
+def forget_peak_memory(stack: RunningStack, service: str) -> None:
+    """From now on the peak is counted anew."""
+    Path(f"/proc/{_process(stack, service).pid}/clear_refs").write_text("5")
+
+
 def peak_memory_bytes(stack: RunningStack, service: str) -> int:
-    """The most that it ever was."""
+    """The most that it was since the peak was forgotten."""
     status = Path(f"/proc/{_process(stack, service).pid}/status").read_text()
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024

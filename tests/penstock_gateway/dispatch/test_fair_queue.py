@@ -218,5 +218,5 @@ class Histories(RuleBasedStateMachine):
         assert self.queue.items() == list(self.waiting)
 
 
-Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Histories.TestCase.settings = settings(max_examples=60, stateful_step_count=30)
 TestHistories = Histories.TestCase

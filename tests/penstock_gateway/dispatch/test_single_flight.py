@@ -350,7 +350,7 @@ class Histories(RuleBasedStateMachine):
         assert asked.follower.buffer._error is None, asked.follower.buffer._error
 
 
-Histories.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+Histories.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
 TestHistories = Histories.TestCase
 
 

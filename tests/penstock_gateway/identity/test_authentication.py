@@ -178,7 +178,7 @@ SHOWN = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(["authorization", "x-api-key", "x"]), SHOWN), max_size=3))
 def test_whatever_is_shown_the_answer_is_a_refusal(tmp_path: Path, metadata: list[tuple[str, str | bytes]]) -> None:
     """Neither a defect of ours nor, by any luck, a way in."""

@@ -2,7 +2,7 @@
 
 import pytest
 from fakes.clock import FakeClock
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_gateway.quotas.admission import Admission, Bounds, Ticket
@@ -86,7 +86,6 @@ def test_without_a_measured_rate_the_hint_is_the_longest() -> None:
     assert caught.value.retry_after_s == 10.0
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(
         st.tuples(st.sampled_from(["admit", "settle", "release"]), st.sampled_from("abc"), st.integers(0, 50)),

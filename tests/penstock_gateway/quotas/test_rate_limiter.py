@@ -2,7 +2,7 @@
 
 import pytest
 from fakes.clock import FakeClock
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock_gateway.quotas.rate_account import InputCharge, Rates
@@ -150,7 +150,6 @@ EVENTS = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(EVENTS)
 def test_no_history_gets_more_than_the_rates(events: list[tuple[str, str, int]]) -> None:
     """Requests: a minute's worth, and what flowed in since. A refusal's time is true whatever happened before."""

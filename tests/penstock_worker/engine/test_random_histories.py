@@ -172,7 +172,7 @@ def expected_output(request: SequenceRequest, limits: EngineLimits) -> tuple[lis
         output.append(token_id)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(limits=LIMITS, events=HISTORIES)
 def test_random_histories_end_as_if_each_sequence_ran_alone(
     limits: EngineLimits, events: list[Add | Cancel | Step]
