@@ -42,3 +42,13 @@ def test_wrong_usage_is_exit_code_2(cli: Cli) -> None:
 def test_version(cli: Cli) -> None:
     """What to write into a bug report."""
     assert cli("version").out == "penstock 0.1.0\n"
+
+
+def test_a_clients_install_says_what_the_command_line_lacks() -> None:
+    """`pip install .` makes the command too; without typer it shall name the way out, not show a traceback."""
+    code = "import sys; sys.modules['typer'] = None; from penstock.cli.main import main"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the command line is not installed, only the client; in Penstock's directory: pip install '.[cli]'\n"
+    )
