@@ -158,7 +158,7 @@ async def test_deadline_ends_the_call_and_reaches_the_server(
     with pytest.raises(penstock.DeadlineExceededError) as caught:
         await getattr(driver, method)(*arguments, timeout_s=0.5)
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    assert 0 < (server.seen[0].time_remaining_s or 0) <= 0.5
+    assert 0 < (server.seen[0].time_remaining_s or 0) < 0.6  # gRPC rounds it up
     assert await asyncio.to_thread(server.is_gone.wait, GONE_WITHIN_S)
 
 
@@ -168,7 +168,7 @@ async def test_client_wide_deadline_holds_where_a_call_names_none(server: Script
     await driver.call("generate", "go")
     await driver.call("generate", "go", timeout_s=float("inf"))
     await driver.close()
-    assert 0 < (server.seen[0].time_remaining_s or 0) <= 20
+    assert 0 < (server.seen[0].time_remaining_s or 0) < 21  # gRPC rounds it up
     assert (server.seen[1].time_remaining_s or 0) > 1e9
 
 
