@@ -19,10 +19,7 @@ def has_more_fields(data: bytes, descriptor: Descriptor, maximum: int) -> bool:
     """
     if len(data) <= _LEAST_FIELD_BYTES * maximum:
         return False
-    try:
-        return _count(data, descriptor, maximum) > maximum
-    except (IndexError, ValueError):
-        return False
+    return _count(data, descriptor, maximum) > maximum
 
 
 def _count(data: bytes, descriptor: Descriptor, maximum: int) -> int:
@@ -30,21 +27,32 @@ def _count(data: bytes, descriptor: Descriptor, maximum: int) -> int:
     spans = [(0, len(data), descriptor)]
     while spans and num_fields <= maximum:
         at, end, kind = spans.pop()
-        while at < end and num_fields <= maximum:
-            num_fields += 1
-            tag, at = _varint(data, at)
-            wire_type = tag & 7
-            if wire_type == _VARINT:
-                _, at = _varint(data, at)
-            elif wire_type == _LENGTH_DELIMITED:
-                size, at = _varint(data, at)
-                field = kind.fields_by_number.get(tag >> 3)
-                if field is not None and field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type is not None:
-                    spans.append((at, min(at + size, end), field.message_type))
-                at += size
-            else:
-                at += _FIXED_BYTES.get(wire_type, 0)
+        try:
+            while at < end and num_fields <= maximum:
+                num_fields += 1
+                tag, at = _varint(data, at)
+                wire_type = tag & 7
+                if wire_type == _VARINT:
+                    _, at = _varint(data, at)
+                elif wire_type == _LENGTH_DELIMITED:
+                    size, at = _varint(data, at)
+                    part = _message_in(kind, tag >> 3)
+                    if part is not None:
+                        spans.append((at, min(at + size, end), part))
+                    at += size
+                else:
+                    at += _FIXED_BYTES.get(wire_type, 0)
+        except (IndexError, ValueError):
+            continue  # a parser makes what stands before the fault, so that counts
     return num_fields
+
+
+def _message_in(kind: Descriptor, number: int) -> Descriptor | None:
+    """What a field of a message holds, where that is a message."""
+    field = kind.fields_by_number.get(number)
+    if field is None or field.type != FieldDescriptor.TYPE_MESSAGE:
+        return None
+    return field.message_type
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

@@ -45,11 +45,25 @@ def test_long_texts_and_packed_numbers_are_few_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"\xff" * 10_000_000, b"\x0a\x7f" + b"x" * 50, b"\x0b" * 100, b"\x09" * 100, b"\x08" * 99]
+    ("data", "has_more"),
+    [
+        (b"\xff" * 10_000_000, False),
+        (b"\x0a\x7f" + b"x" * 50, False),
+        (b"\x0b" * 100, True),
+        (b"\x09" * 100, True),
+        (b"\x08" * 99, True),
+    ],
 )
-def test_bytes_that_are_no_message_are_left_to_the_parser(data: bytes) -> None:
-    """Whatever they hold, the count ends."""
-    has_more_fields(data, ONE_OF_EACH.DESCRIPTOR, 1)
+def test_bytes_that_are_no_message_count_up_to_their_fault(data: bytes, has_more: bool) -> None:
+    """Whatever they hold, the count ends; what is wrong with them the parser tells."""
+    assert has_more_fields(data, ONE_OF_EACH.DESCRIPTOR, 1) is has_more
+
+
+def test_a_fault_behind_many_parts_hides_none_of_them() -> None:
+    """A parser makes all of them before it comes to the fault."""
+    chat = inference_pb2.Chat(messages=[types_pb2.ChatMessage()] * 1000)
+    request = inference_pb2.GenerationRequest(input={"chat": chat})
+    assert has_more_fields(request.SerializeToString() + b"\xff" * 11, request.DESCRIPTOR, 1000)
 
 
 def test_too_many_parts_are_refused_before_they_are_made() -> None:
