@@ -266,6 +266,7 @@ async def test_one_that_is_cancelled_before_it_could_join_leaves_nothing(deploym
     await deployment.until(lambda: followers(deployment) == 1)
     await cancelled(first)
     await deployment.until_idle()
+    assert (len(worker.groups), followers(deployment)) == (1, 0)
 
 
 async def test_one_that_joined_and_does_not_read_ends_alone(start: StartDeployment) -> None:
