@@ -54,7 +54,7 @@ class Decoder:
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits of the token after each row of `hidden`: float32 [num_rows, vocab_size]."""
         normed = self._norm(hidden, self._weights.final_norm)
-        return F.linear(normed, self._weights.output_projection).float()
+        return self._weights.output_projection(normed).float()
 
     def _qkv(self, layer: LayerWeights, hidden: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
         """Queries, keys and values, the first two rotated: [num_tokens, num_heads + 2 * num_kv_heads, head_dim]."""

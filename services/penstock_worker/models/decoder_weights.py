@@ -4,26 +4,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
 from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint, Shape
 
 _EMBEDDING = "model.embed_tokens.weight"
 _FINAL_NORM = "model.norm.weight"
 _OUTPUT_PROJECTION = "lm_head.weight"
-
-
-@dataclass(frozen=True, slots=True)
-class Linear:
-    """A projection. `weight`: [out, in], `bias`: [out]."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Projects [..., in] to [..., out]."""
-        return F.linear(x, self.weight, self.bias)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +39,19 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderWeights:
-    """All weights of a decoder. `embedding` and `output_projection`: [vocab, hidden], one tensor where tied."""
+    """All weights of a decoder.
+
+    Attributes:
+        embedding: [vocab, hidden].
+        layers: from the lowest.
+        final_norm: [hidden].
+        output_projection: [hidden] to [vocab]; its weight is the embedding where they are tied.
+    """
 
     embedding: torch.Tensor
     layers: tuple[LayerWeights, ...]
     final_norm: torch.Tensor
-    output_projection: torch.Tensor
+    output_projection: Linear
 
     @property
     def dtype(self) -> torch.dtype:
@@ -72,8 +67,8 @@ class DecoderWeights:
         """Every tensor once."""
         yield self.embedding
         yield self.final_norm
-        if self.output_projection is not self.embedding:
-            yield self.output_projection
+        if self.output_projection.weight is not self.embedding:
+            yield self.output_projection.weight
         for layer in self.layers:
             yield from _layer_tensors(layer)
 
@@ -152,7 +147,7 @@ class WeightReader:
             embedding=embedding,
             layers=tuple(self._layer(f"model.layers.{index}.") for index in range(self._config.num_layers)),
             final_norm=self._tensor(_FINAL_NORM),
-            output_projection=embedding if is_tied else self._tensor(_OUTPUT_PROJECTION),
+            output_projection=Linear(embedding if is_tied else self._tensor(_OUTPUT_PROJECTION), None),
         )
 
     def _layer(self, prefix: str) -> LayerWeights:
