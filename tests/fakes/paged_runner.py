@@ -38,7 +38,7 @@ class PagedRunner:
             self._clear(block_id)
         for chunk in plan.chunks:
             self._write(chunk)
-        contexts = [self._context(chunk) for chunk in plan.chunks if chunk.needs_logits]
+        contexts = [context for chunk in plan.chunks for context in self._contexts(chunk)]
         predicted = torch.tensor([next_token_id(context, self._vocab_size) for context in contexts], dtype=torch.int64)
         return StepLogits(torch.nn.functional.one_hot(predicted, self._vocab_size).float())
 
@@ -52,8 +52,11 @@ class PagedRunner:
             assert slot not in self._memory, f"slot {slot} is written twice"
             self._memory[slot] = token_id
 
-    def _context(self, chunk: Chunk) -> list[int]:
-        return [self._memory[self._slot(chunk, position)] for position in range(chunk.start + len(chunk.token_ids))]
+    def _contexts(self, chunk: Chunk) -> list[list[int]]:
+        """What precedes each token that the chunk asks logits for."""
+        end = chunk.start + len(chunk.token_ids)
+        tokens = [self._memory[self._slot(chunk, position)] for position in range(end)]
+        return [tokens[: length + 1] for length in range(end - chunk.num_logits_rows, end)]
 
     def _slot(self, chunk: Chunk, position: int) -> tuple[int, int]:
         return chunk.block_ids[position // self._block_size], position % self._block_size

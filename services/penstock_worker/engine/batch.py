@@ -26,7 +26,7 @@ class StepBatch:
         starts: [num_chunks], position of the first token.
         lengths: [num_chunks].
         block_tables: [num_chunks, max_blocks], padded with the padding block.
-        logits_rows: [num_rows], those of the tokens that need logits.
+        logits_rows: [num_rows], those of the tokens that need logits, chunk by chunk.
     """
 
     token_ids: Ids
@@ -53,9 +53,9 @@ def assemble(plan: StepPlan, *, block_size: int, padding_block_id: int) -> StepB
     block_tables = _block_tables(plan, padding_block_id)
     rows = np.repeat(np.arange(len(chunks)), lengths)
     slots = block_tables[rows, positions // block_size] * block_size + positions % block_size
-    needs_logits = np.array([chunk.needs_logits for chunk in chunks])
     token_ids = np.frombuffer(bytearray().join([chunk.token_ids for chunk in chunks]), np.int64)
-    return StepBatch(token_ids, positions, slots, starts, lengths, block_tables, ends[needs_logits] - 1)
+    logits_rows = _last_rows(ends, np.array([chunk.num_logits_rows for chunk in chunks]))
+    return StepBatch(token_ids, positions, slots, starts, lengths, block_tables, logits_rows)
 
 
 def padded_groups(num_queries: Ids, num_keys: Ids) -> list[Ids]:
@@ -85,6 +85,12 @@ def padded_groups(num_queries: Ids, num_keys: Ids) -> list[Ids]:
 def _is_dense(members: Ids, num_queries: Ids, num_keys: Ids, costs: Ids) -> bool:
     padded_cost = len(members) * (num_queries[members].max() + _READ_COST) * num_keys[members].max()
     return bool(padded_cost <= 2 * costs[members].sum() + _GROUP_COST)
+
+
+def _last_rows(ends: Ids, counts: Ids) -> Ids:
+    """The `counts` rows before each of `ends`, in order."""
+    totals = np.cumsum(counts)
+    return np.arange(totals[-1]) + np.repeat(ends - totals, counts)
 
 
 def _block_tables(plan: StepPlan, padding_block_id: int) -> Ids:

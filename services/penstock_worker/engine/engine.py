@@ -184,7 +184,7 @@ class Engine:
     def _run(self, plan: StepPlan) -> list[SequenceOutput]:
         try:
             logits = self._runner.run(plan)
-            sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.needs_logits]
+            sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.num_logits_rows]
             sampled = self._sampler.sample(logits.values, sampling)
         except Exception:  # noqa: BLE001 the boundary: whatever the model raises, the engine goes on
             _log.exception("engine step failed", num_sequences=len(plan.chunks))

@@ -16,7 +16,7 @@ class StepLogits:
     """What comes back from a step.
 
     Attributes:
-        values: float32 [num_rows, vocab_size], on device; one row per chunk that needs logits, in the plan's order.
+        values: float32 [num_rows, vocab_size], on device: the rows that each chunk asks for, in the plan's order.
     """
 
     values: torch.Tensor

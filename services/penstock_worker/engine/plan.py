@@ -13,14 +13,14 @@ class Chunk(NamedTuple):
         token_ids: the tokens to compute, at least one; int64.
         start: position of the first of them; everything before it is in the blocks already.
         block_ids: the sequence's blocks, in order, enough for these tokens; int64.
-        needs_logits: whether the last of these tokens is to be followed by a sampled one.
+        num_logits_rows: how many of these tokens, the last ones, are each to be followed by a sampled one.
     """
 
     key: int
     token_ids: "array[int]"
     start: int
     block_ids: "array[int]"
-    needs_logits: bool
+    num_logits_rows: int
 
 
 @dataclass(frozen=True, slots=True)

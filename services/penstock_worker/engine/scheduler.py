@@ -201,4 +201,5 @@ def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
         sequence.prefill_start_ns = now_ns
     sequence.num_computed_tokens = end
     token_ids = sequence.token_ids[start:end]
-    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], needs_logits=end == len(sequence.token_ids))
+    num_logits_rows = 1 if end == len(sequence.token_ids) else 0
+    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], num_logits_rows)

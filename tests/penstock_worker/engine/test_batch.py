@@ -12,15 +12,15 @@ from penstock_worker.engine.plan import Chunk, StepPlan
 def test_chunks_are_laid_end_to_end() -> None:
     """Tokens, positions and slots of two chunks, of which one begins within a block."""
     chunks = [
-        Chunk(1, array("q", [7, 8, 9]), 3, array("q", [5, 2]), needs_logits=False),
-        Chunk(2, array("q", [4]), 0, array("q", [6]), needs_logits=True),
+        Chunk(1, array("q", [7, 8, 9]), 3, array("q", [5, 2]), num_logits_rows=2),
+        Chunk(2, array("q", [4]), 0, array("q", [6]), num_logits_rows=1),
     ]
     batch = assemble(StepPlan(chunks, []), block_size=4, padding_block_id=10)
     assert batch.token_ids.tolist() == [7, 8, 9, 4]
     assert batch.positions.tolist() == [3, 4, 5, 0]
     assert batch.slots.tolist() == [5 * 4 + 3, 2 * 4 + 0, 2 * 4 + 1, 6 * 4 + 0]
     assert batch.block_tables.tolist() == [[5, 2], [6, 10]]
-    assert batch.logits_rows.tolist() == [3]
+    assert batch.logits_rows.tolist() == [1, 2, 3]
     assert batch.offsets.tolist() == [0, 3]
 
 

@@ -180,7 +180,7 @@ class OverflowingRunner(PagedRunner):
     def run(self, plan: StepPlan) -> StepLogits:
         """Computes the plan's chunks; no logit of a sequence that ends with token 9 is a number."""
         values = super().run(plan).values
-        is_bad = torch.tensor([chunk.token_ids[-1] == 9 for chunk in plan.chunks if chunk.needs_logits])
+        is_bad = torch.tensor([chunk.token_ids[-1] == 9 for chunk in plan.chunks if chunk.num_logits_rows])
         values[is_bad] = math.nan
         return StepLogits(values)
 

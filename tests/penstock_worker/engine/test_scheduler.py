@@ -36,7 +36,7 @@ def _step(scheduler: Scheduler, *sequences: Sequence) -> StepPlan:
     """One step, after which each sequence that was computed to its end has one token more."""
     plan = scheduler.schedule(now_ns=1)
     scheduler.check_invariants()
-    finished = {chunk.key for chunk in plan.chunks if chunk.needs_logits}
+    finished = {chunk.key for chunk in plan.chunks if chunk.num_logits_rows}
     for sequence in sequences:
         if sequence.key in finished:
             sequence.token_ids.append(7)
@@ -53,7 +53,7 @@ def test_long_prompt_is_computed_in_chunks() -> None:
     _add(scheduler, sequence)
     chunks = [_step(scheduler, sequence).chunks[0] for _ in range(4)]
     assert [(chunk.start, len(chunk.token_ids)) for chunk in chunks] == [(0, 16), (16, 16), (32, 8), (40, 1)]
-    assert [chunk.needs_logits for chunk in chunks] == [False, False, True, True]
+    assert [chunk.num_logits_rows for chunk in chunks] == [0, 0, 1, 1]
     assert list(chunks[1].token_ids) == list(range(16, 32))
 
 
