@@ -3,25 +3,22 @@
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open_client
 from penstock.cli.telemetry import command_tracer
-from penstock.client import Answer, Client, GenerationOptions, PenstockError
+from penstock.client import Answer, Choice, Client, GenerationOptions, PenstockError, SamplingOptions
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
 
 
 @dataclass(frozen=True, slots=True)
 class GenerateCommand:
-    """What was asked for; None: the model's own default."""
+    """What was asked for. `model` None: the only one."""
 
     prompt: str
     model: str | None
-    max_tokens: int | None
-    temperature: float | None
-    seed: int | None
-    stop: tuple[str, ...]
+    sampling: SamplingOptions
     is_raw: bool
     uses_cache: bool
     timeout_s: float
@@ -57,6 +54,8 @@ def _print_text(client: Client, command: GenerateCommand) -> None:
             sys.stdout.write(piece)
             sys.stdout.flush()
         sys.stdout.write("\n")
+        for choice in stream.answer().choices[1:]:
+            sys.stdout.write(f"\n{choice.text}\n")
         if sys.stderr.isatty():
             print(f"\x1b[2m{figures(stream.answer())}\x1b[0m", file=sys.stderr)  # noqa: T201
 
@@ -80,6 +79,19 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "trace_id": answer.trace_id,
         "num_resumed": answer.num_resumed,
         "is_exact_continuation": answer.is_exact_continuation,
+        "choices": [_choice_fields(choice) for choice in answer.choices],
+        "prompt_logprobs": [asdict(token) for token in answer.prompt_logprobs],
+    }
+
+
+def _choice_fields(choice: Choice) -> dict[str, Any]:
+    return {
+        "text": choice.text,
+        "token_ids": choice.token_ids,
+        "logprobs": [asdict(token) for token in choice.logprobs],
+        "finish_reason": choice.finish_reason,
+        "stop_string": choice.stop_string,
+        "stop_token_id": choice.stop_token_id,
     }
 
 
@@ -94,17 +106,10 @@ def figures(answer: Answer) -> str:
 
 
 def _request(client: Client, command: GenerateCommand) -> tuple[str | None, GenerationOptions]:
-    options: GenerationOptions = {"cache": "use" if command.uses_cache else "bypass"}
+    options = cast("GenerationOptions", dict(command.sampling))
+    options["cache"] = "use" if command.uses_cache else "bypass"
     if command.model is not None:
         options["model"] = command.model
-    if command.max_tokens is not None:
-        options["max_tokens"] = command.max_tokens
-    if command.temperature is not None:
-        options["temperature"] = command.temperature
-    if command.seed is not None:
-        options["seed"] = command.seed
-    if command.stop:
-        options["stop"] = command.stop
     if command.is_raw or not _has_template(client, command.model):
         return command.prompt, options
     options["messages"] = [{"role": "user", "content": command.prompt}]

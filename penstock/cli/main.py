@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from penstock.cli import sampling
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
 from penstock.cli.keys import keys
@@ -209,6 +210,19 @@ def generate(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.  [default: the model's own]")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    top_p: sampling.TopP = None,
+    top_k: sampling.TopK = None,
+    min_p: sampling.MinP = None,
+    repetition_penalty: sampling.RepetitionPenalty = None,
+    presence_penalty: sampling.PresencePenalty = None,
+    frequency_penalty: sampling.FrequencyPenalty = None,
+    n: sampling.NumChoices = None,
+    min_tokens: sampling.MinTokens = None,
+    stop_token_id: sampling.StopTokenIds = None,
+    logit_bias: sampling.LogitBias = None,
+    ignore_eos: sampling.IgnoreEos = False,
+    logprobs: sampling.Logprobs = None,
+    prompt_logprobs: sampling.PromptLogprobs = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
     address: AddressOption = None,
@@ -229,6 +243,7 @@ def generate(
     penstock generate "What is the capital of France?"
     penstock generate "Once upon a time" --raw --max-tokens 40 --temperature 0.8 --seed 7
     penstock generate "What is 2 plus 3?" --json | jq .timings
+    penstock generate "The sky is blue" --raw --prompt-logprobs 3 --max-tokens 1 --json | jq .prompt_logprobs
     """
     from penstock.cli.gateway import GatewayAccess
     from penstock.cli.generate import GenerateCommand, run_generate
@@ -237,10 +252,25 @@ def generate(
     command = GenerateCommand(
         prompt=sys.stdin.read() if prompt == "-" else prompt,
         model=model,
-        max_tokens=max_tokens,
-        temperature=temperature,
-        seed=seed,
-        stop=tuple(stop or ()),
+        sampling=sampling.given(
+            max_tokens=max_tokens,
+            temperature=temperature,
+            seed=seed,
+            stop=stop,
+            top_p=top_p,
+            top_k=top_k,
+            min_p=min_p,
+            repetition_penalty=repetition_penalty,
+            presence_penalty=presence_penalty,
+            frequency_penalty=frequency_penalty,
+            n=n,
+            min_tokens=min_tokens,
+            stop_token_ids=stop_token_id,
+            logit_bias=sampling.parse_logit_bias(logit_bias),
+            ignore_eos=ignore_eos,
+            logprobs=logprobs,
+            prompt_logprobs=prompt_logprobs,
+        ),
         is_raw=raw,
         uses_cache=not no_cache,
         timeout_s=timeout,

@@ -11,6 +11,7 @@ from penstock.client.answer import (
     Final,
     Finished,
     FinishReason,
+    PromptLogprobs,
     ResolvedSampling,
     Started,
     Timings,
@@ -34,7 +35,7 @@ from penstock.client.errors import (
     UnimplementedError,
 )
 from penstock.client.models import Capabilities, Model, TokenCount
-from penstock.client.options import GenerationOptions, InputOptions, Message, Tool, ToolCall
+from penstock.client.options import GenerationOptions, InputOptions, Message, SamplingOptions, Tool, ToolCall
 from penstock.client.sync import Client, Stream
 
 __all__ = [
@@ -63,9 +64,11 @@ __all__ = [
     "NotFoundError",
     "PenstockError",
     "PermissionDeniedError",
+    "PromptLogprobs",
     "RequestCancelledError",
     "ResolvedSampling",
     "ResourceExhaustedError",
+    "SamplingOptions",
     "Started",
     "Stream",
     "Timings",

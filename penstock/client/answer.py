@@ -86,6 +86,13 @@ class TokenLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """More of the prompt's log probabilities: of its second token and those after it, in order."""
+
+    tokens: tuple[TokenLogprobs, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens counted for a request, over all its choices."""
 
@@ -161,7 +168,7 @@ class Final:
     is_exact_continuation: bool = True
 
 
-Event: TypeAlias = Started | Delta | Finished | Final
+Event: TypeAlias = Started | PromptLogprobs | Delta | Finished | Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +186,10 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole generation. `text`, `token_ids` and `finish_reason` are those of the first choice."""
+    """A whole generation. `text`, `token_ids` and `finish_reason` are those of the first choice.
+
+    `prompt_logprobs` are of the prompt's second token and those after it, where they were asked for.
+    """
 
     choices: tuple[Choice, ...]
     usage: Usage
@@ -194,6 +204,7 @@ class Answer:
     trace_id: str
     num_resumed: int
     is_exact_continuation: bool
+    prompt_logprobs: tuple[TokenLogprobs, ...] = ()
 
     @property
     def text(self) -> str:

@@ -4,7 +4,18 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from penstock.client.answer import Answer, Choice, Delta, Event, Final, Finished, FinishReason, Started, TokenLogprobs
+from penstock.client.answer import (
+    Answer,
+    Choice,
+    Delta,
+    Event,
+    Final,
+    Finished,
+    FinishReason,
+    PromptLogprobs,
+    Started,
+    TokenLogprobs,
+)
 from penstock.client.errors import InternalError
 
 
@@ -35,12 +46,15 @@ class AnswerAssembly:
         self.started: Started | None = None
         self.final: Final | None = None
         self._choices: dict[int, _OpenChoice] = {}
+        self._prompt_logprobs: list[TokenLogprobs] = []
 
     def add(self, event: Event) -> Event:
         """Takes one event and gives it back."""
         match event:
             case Started():
                 self.started = event
+            case PromptLogprobs():
+                self._prompt_logprobs += event.tokens
             case Delta():
                 self._add_delta(event)
             case Finished():
@@ -72,6 +86,7 @@ class AnswerAssembly:
             trace_id=started.trace_id,
             num_resumed=final.num_resumed,
             is_exact_continuation=final.is_exact_continuation,
+            prompt_logprobs=tuple(self._prompt_logprobs),
         )
 
     def _add_delta(self, delta: Delta) -> None:

@@ -14,6 +14,7 @@ from penstock.client.answer import (
     Final,
     Finished,
     FinishReason,
+    PromptLogprobs,
     ResolvedSampling,
     Started,
     Timings,
@@ -36,6 +37,8 @@ def event_from_proto(response: inference_pb2.GenerateResponse) -> Event | None:
     match response.WhichOneof("event"):
         case "started":
             return _started(response.started)
+        case "prompt_logprobs":
+            return _prompt_logprobs(response.prompt_logprobs)
         case "delta":
             return _delta(response.delta)
         case "finished":
@@ -48,6 +51,7 @@ def event_from_proto(response: inference_pb2.GenerateResponse) -> Event | None:
 def events_from_proto(response: inference_pb2.CompleteResponse) -> Iterator[Event]:
     """The events that a stream would have brought."""
     yield _started(response.started)
+    yield _prompt_logprobs(response.prompt_logprobs)
     for choice in response.choices:
         yield _delta(choice.output)
         yield _finished(choice.finished)
@@ -117,6 +121,10 @@ def _delta(message: inference_pb2.Delta) -> Delta:
         token_ids=tuple(message.token_ids),
         logprobs=tuple(_token_logprobs(item) for item in message.logprobs),
     )
+
+
+def _prompt_logprobs(message: inference_pb2.PromptLogprobs) -> PromptLogprobs:
+    return PromptLogprobs(tuple(_token_logprobs(token) for token in message.tokens))
 
 
 def _token_logprobs(message: types_pb2.TokenLogprobs) -> TokenLogprobs:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from penstock_gateway.events import Delta, Event
+from penstock_gateway.events import Delta, Event, PromptLogprobs, TokenLogprobs
 from penstock_shared.errors import PenstockError
 
 _BYTES_PER_TOKEN_ID = 4
@@ -79,6 +79,8 @@ class AnswerBuffer:
             self._add_delta(event)
         else:
             self._events.append(event)
+        if isinstance(event, PromptLogprobs):
+            self._num_bytes += _logprob_bytes(event.tokens)
 
     def _add_delta(self, delta: Delta) -> None:
         growing = self._growing.get(delta.choice)
@@ -97,5 +99,8 @@ class AnswerBuffer:
 
 
 def _size(delta: Delta) -> int:
-    logprobs = sum(1 + len(logprob.top) for logprob in delta.logprobs)
-    return len(delta.text) + _BYTES_PER_TOKEN_ID * len(delta.token_ids) + _BYTES_PER_LOGPROB * logprobs
+    return len(delta.text) + _BYTES_PER_TOKEN_ID * len(delta.token_ids) + _logprob_bytes(delta.logprobs)
+
+
+def _logprob_bytes(tokens: Sequence[TokenLogprobs]) -> int:
+    return _BYTES_PER_LOGPROB * sum(1 + len(token.top) for token in tokens)

@@ -11,7 +11,6 @@ _UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
     "constraint": lambda request: request.has_constraint,
     "adapter": lambda request: request.adapter is not None,
     "echo": lambda request: request.is_echoing,
-    "sampling.prompt_logprobs": lambda request: request.sampling.prompt_logprobs is not None,
     "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
 }
 UNIMPLEMENTED_RPCS = ("Resume", "Embed")

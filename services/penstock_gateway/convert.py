@@ -10,7 +10,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
 from penstock_gateway.dispatch.worker_messages import resolved_sampling, seconds_of
-from penstock_gateway.events import CacheReport, Delta, Event, Final, Finished, Started, Timings, TokenLogprobs
+from penstock_gateway.events import (
+    CacheReport,
+    Delta,
+    Event,
+    Final,
+    Finished,
+    PromptLogprobs,
+    Started,
+    Timings,
+    TokenLogprobs,
+)
 from penstock_gateway.models import ServedModel
 from penstock_gateway.requests import (
     CacheMode,
@@ -88,6 +98,8 @@ def generate_response(event: Event) -> inference_pb2.GenerateResponse:
         return inference_pb2.GenerateResponse(delta=_delta(event))
     if isinstance(event, Finished):
         return inference_pb2.GenerateResponse(finished=_finished(event))
+    if isinstance(event, PromptLogprobs):
+        return inference_pb2.GenerateResponse(prompt_logprobs=_prompt_logprobs(event))
     return inference_pb2.GenerateResponse(started=_started(event))
 
 
@@ -103,6 +115,9 @@ def complete_response(events: Sequence[Event], final: Final) -> inference_pb2.Co
     for event in events:
         if isinstance(event, Started):
             response.started.CopyFrom(_started(event))
+            continue
+        if isinstance(event, PromptLogprobs):
+            response.prompt_logprobs.MergeFrom(_prompt_logprobs(event))
             continue
         choice = choices.setdefault(event.choice, inference_pb2.Choice())
         if isinstance(event, Delta):
@@ -205,6 +220,10 @@ def _delta(event: Delta) -> inference_pb2.Delta:
         token_ids=event.token_ids,
         logprobs=[_token_logprobs(token) for token in event.logprobs],
     )
+
+
+def _prompt_logprobs(event: PromptLogprobs) -> inference_pb2.PromptLogprobs:
+    return inference_pb2.PromptLogprobs(tokens=[_token_logprobs(token) for token in event.tokens])
 
 
 def _token_logprobs(token: TokenLogprobs) -> types_pb2.TokenLogprobs:

@@ -57,6 +57,13 @@ class Started:
     prompt_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class PromptLogprobs:
+    """More of the prompt's log probabilities: of its second token and those after it."""
+
+    tokens: tuple[TokenLogprobs, ...]
+
+
 @dataclass(slots=True)
 class Delta:
     """More output of one choice. Mutable: output that is not yet on its way is merged into it."""
@@ -110,4 +117,4 @@ class Final:
     is_exact_continuation: bool
 
 
-Event = Started | Delta | Finished
+Event = Started | PromptLogprobs | Delta | Finished

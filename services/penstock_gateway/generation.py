@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from penstock_gateway.choice import Choice, Placement
-from penstock_gateway.events import Finished, FinishReason, Started, TokenLogprobs, Usage
+from penstock_gateway.events import Finished, FinishReason, PromptLogprobs, Started, TokenLogprobs, Usage
 from penstock_gateway.follower import Follower
 from penstock_gateway.requests import Criticality
 from penstock_gateway.sampling import ResolvedSampling
@@ -55,6 +55,7 @@ class Generation:
         replica: the first that had a part of it.
         is_exact: false where replicas of unequal arithmetic had parts of it.
         is_kept: the answer was handed to the cache.
+        num_prompt_logprobs: prompt tokens whose log probabilities have come.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Generation:
         self.is_exact = True
         self.is_over = False
         self.is_kept = False
+        self.num_prompt_logprobs = 0
         self.queued_s = 0.0
         self._meter = meter
         self._num_placements = 0
@@ -117,6 +119,12 @@ class Generation:
             for follower in self.followers:
                 self._start(follower, replica)
         return self._num_placements, placed
+
+    def take_prompt_logprobs(self, tokens: Sequence[TokenLogprobs]) -> None:
+        """More of the prompt's log probabilities came. They are not kept: nobody joins who wants them."""
+        self.num_prompt_logprobs += len(tokens)
+        for follower in self.followers:
+            follower.buffer.put(PromptLogprobs(tuple(tokens)))
 
     def take_output(self, choice: Choice, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> bool:
         """Tokens of a choice came. True where they complete a stop string: the worker need not go on."""

@@ -191,7 +191,8 @@ class Pipeline:
         if asked.cache.mode is not CacheMode.BYPASS and is_determined(asked, spec):
             bound = self._limits.max_output_tokens
             digest = answer_digest(asked, spec, tenant=request.tenant, max_output_tokens=bound)
-        request.flight_key = digest if asked.cache.mode is CacheMode.USE else None
+        is_shared = asked.cache.mode is CacheMode.USE and asked.sampling.prompt_logprobs is None
+        request.flight_key = digest if is_shared else None
         use = request.cache = self._cache.plan(asked, digest, request.tenant)
         return use
 

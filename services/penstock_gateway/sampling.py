@@ -29,6 +29,7 @@ class ResolvedSampling:
     stop_token_ids: tuple[int, ...] = ()
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     logprobs: int | None = None
+    prompt_logprobs: int | None = None
     ignore_eos: bool = False
 
 
@@ -67,6 +68,7 @@ def resolve_sampling(
         stop_token_ids=asked.stop_token_ids,
         logit_bias=asked.logit_bias,
         logprobs=asked.logprobs,
+        prompt_logprobs=asked.prompt_logprobs,
         ignore_eos=bool(asked.ignore_eos),
     )
 

@@ -147,7 +147,8 @@ def _check_sampling(sampling: SamplingRequest, spec: ModelSpec, limits: Limits) 
     _check("request.sampling.max_tokens", sampling.max_tokens, Range(1, limits.max_output_tokens))
     most_min_tokens = sampling.max_tokens or limits.max_output_tokens
     _check("request.sampling.min_tokens", sampling.min_tokens, Range(0, most_min_tokens))
-    _check("request.sampling.logprobs", sampling.logprobs, Range(0, limits.max_logprobs))
+    for name in ("logprobs", "prompt_logprobs"):
+        _check(f"request.sampling.{name}", getattr(sampling, name), Range(0, limits.max_logprobs))
     _check_stops(sampling, spec, limits)
     _check_logit_bias(sampling, spec)
 

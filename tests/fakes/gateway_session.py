@@ -18,6 +18,7 @@ class Received:
 
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[types_pb2.TokenLogprobs] = field(default_factory=list)
+    prompt_logprobs: list[types_pb2.TokenLogprobs] = field(default_factory=list)
     end: worker_pb2.SequenceEnd | None = None
 
 
@@ -102,8 +103,10 @@ class GatewaySession:
     def _collect(self, output: worker_pb2.SequenceOutput) -> None:
         received = self.received.setdefault(output.sequence_id, Received())
         assert received.end is None, f"sequence {output.sequence_id} got more after its end"
+        assert not (output.prompt_logprobs and received.token_ids), "the prompt is scored after the first token"
         received.token_ids += output.token_ids
         received.logprobs += output.logprobs
+        received.prompt_logprobs += output.prompt_logprobs
         if output.HasField("end"):
             received.end = output.end
 

@@ -102,6 +102,8 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
                 output.text = text
             elif kind == "finished":
                 _choice(response, event.finished.choice).finished.CopyFrom(event.finished)
+            elif kind == "prompt_logprobs":
+                response.prompt_logprobs.MergeFrom(event.prompt_logprobs)
             elif kind == "final":
                 response.final.CopyFrom(event.final)
         return response
@@ -175,6 +177,13 @@ def started(**changes: Any) -> inference_pb2.GenerateResponse:
 def delta(text: str, *token_ids: int, choice: int = 0) -> inference_pb2.GenerateResponse:
     """More output."""
     return inference_pb2.GenerateResponse(delta=inference_pb2.Delta(choice=choice, text=text, token_ids=token_ids))
+
+
+def prompt_logprobs(*token_ids: int) -> inference_pb2.GenerateResponse:
+    """More of the prompt's log probabilities, with one alternative each."""
+    top = [types_pb2.TopLogprob(token_id=9, logprob=-0.25)]
+    tokens = [types_pb2.TokenLogprobs(token_id=token_id, logprob=-1.0, top=top) for token_id in token_ids]
+    return inference_pb2.GenerateResponse(prompt_logprobs=inference_pb2.PromptLogprobs(tokens=tokens))
 
 
 def finished(

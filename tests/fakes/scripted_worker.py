@@ -1,7 +1,7 @@
 """A WorkerService replica that generates what a test wrote down, over the real protocol."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -236,6 +236,8 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         longest = max(map(len, replies.values()))
         for position in range(longest + 1 if self.pause_after is None else self.pause_after):
             step = worker_pb2.Step(engine_step=position)
+            if position == 0:
+                step.outputs.extend(_prompt_scores(group))
             for choice in group.choices:
                 reply = replies[choice.index]
                 if len(choice.output_token_ids) <= position <= len(reply):
@@ -292,3 +294,14 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+def _prompt_scores(group: worker_pb2.SequenceGroup) -> Iterator[worker_pb2.SequenceOutput]:
+    """What the choices that score the prompt still have to say of it."""
+    for choice in group.choices:
+        if group.sampling.HasField("prompt_logprobs") and choice.HasField("prompt_logprob_offset"):
+            unscored = group.prompt_token_ids[choice.prompt_logprob_offset :]
+            scores = [types_pb2.TokenLogprobs(token_id=token_id, logprob=-0.5) for token_id in unscored]
+            yield worker_pb2.SequenceOutput(
+                sequence_id=choice.sequence_id, attempt=group.attempt, prompt_logprobs=scores
+            )

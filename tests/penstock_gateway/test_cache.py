@@ -117,6 +117,7 @@ async def test_another_request_is_another_answer(
     [
         ({"sampling": {}}, (SKIPPED, "sampled without a seed: every answer is another")),
         ({"sampling": {"seed": 1, "logprobs": 1}}, (SKIPPED, "log probabilities are not kept")),
+        ({"sampling": {"seed": 1, "prompt_logprobs": 0}}, (SKIPPED, "log probabilities are not kept")),
         ({"cache": policy(mode=inference_pb2.CACHE_MODE_BYPASS)}, (BYPASSED, "the request says bypass")),
     ],
 )

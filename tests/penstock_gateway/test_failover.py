@@ -57,7 +57,8 @@ async def read_rest(call: object) -> list[inference_pb2.GenerateResponse]:
 async def test_a_stream_goes_on_where_its_replica_left_it(start: StartDeployment, failure: str) -> None:
     """Prompt and output so far are submitted again elsewhere, as a new attempt of the same sequence."""
     deployment = await pausing_pair(start)
-    call = deployment.generate("Hi", return_token_ids=True, sampling={"seed": 1, "logprobs": 0})
+    asked = {"seed": 1, "logprobs": 0, "prompt_logprobs": 0}
+    call = deployment.generate("Hi there", return_token_ids=True, sampling=asked)
     events = await read_until(call, TEXT[:10])
     dying, other = by_work(deployment)
     other.pause_after = None
@@ -71,6 +72,7 @@ async def test_a_stream_goes_on_where_its_replica_left_it(start: StartDeployment
     assert text_of(events) == f"{TEXT} 0"
     assert bytes(token for event in events for token in event.delta.token_ids) == f"{TEXT} 0".encode()
     assert sum(len(event.delta.logprobs) for event in events) == len(f"{TEXT} 0")
+    assert bytes(token.token_id for event in events for token in event.prompt_logprobs.tokens) == b"i there"
     final = events[-1].final
     assert (final.num_resumed, final.is_exact_continuation) == (1, True)
     assert final.usage.completion_tokens == len(f"{TEXT} 0")

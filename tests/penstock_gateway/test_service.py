@@ -182,7 +182,6 @@ async def test_a_prompt_over_the_context_is_told_both_numbers(deployment: Deploy
         ({"constraint": types_pb2.Constraint(regex="a+")}, "constraint"),
         ({"adapter": "lora"}, "adapter"),
         ({"echo": True}, "echo"),
-        ({"sampling": {"prompt_logprobs": 1}}, "sampling.prompt_logprobs"),
         ({"cache": inference_pb2.CachePolicy(max_error_rate=0.1)}, "cache.max_error_rate"),
     ],
 )
@@ -208,6 +207,20 @@ async def test_rpcs_without_a_mechanism_are_refused_by_name(deployment: Deployme
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await deployment.stub.Embed(inference_pb2.EmbedRequest())
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_prompt_log_probabilities_come_once_whatever_the_number_of_choices(deployment: Deployment) -> None:
+    """Choices share the prompt; the first of them is asked to score it."""
+    asked = {"sampling": {"n": 2, "prompt_logprobs": 3}}
+    events = await collect(deployment.generate("Hello", **asked))
+    assert kinds_of(events)[:3] == ["started", "prompt_logprobs", "delta"]
+    scores = [token for event in events for token in event.prompt_logprobs.tokens]
+    assert bytes(token.token_id for token in scores) == b"ello"
+    choices = deployment.workers[0].groups[0].choices
+    assert [choice.HasField("prompt_logprob_offset") for choice in choices] == [True, False]
+    whole = await deployment.complete("Hello", **asked)
+    assert list(whole.prompt_logprobs.tokens) == scores
+    await deployment.until_idle()
 
 
 async def test_a_bypassed_cache_is_told_so(deployment: Deployment) -> None:

@@ -86,7 +86,7 @@ SAMPLING_CASES: dict[str, tuple[tuple[Any, str], ...]] = {
         (dict.fromkeys(range(30_000), 1.0), "got '30000 entries'; allowed: at most 1024 entries"),
     ),
     "logprobs": tuple((value, f"got {value}; allowed: in [0, 20]") for value in (-1, 21, 2**31 - 1)),
-    "prompt_logprobs": (),  # refused as a whole, below
+    "prompt_logprobs": tuple((value, f"got {value}; allowed: in [0, 20]") for value in (-1, 21, 2**31 - 1)),
     "ignore_eos": (),  # true or false
 }
 # Where the error names an item of the field.
@@ -231,10 +231,6 @@ def _unimplemented() -> Iterator[BadRequest]:
         "constraint": constraints,
         "adapter": {"adapter": {"adapter": "../../etc/passwd"}},
         "echo": {"echo": {"echo": True}},
-        "sampling.prompt_logprobs": {
-            f"prompt_logprobs {value}": {"sampling": types_pb2.SamplingParams(prompt_logprobs=value)}
-            for value in (-1, 0, 21)
-        },
         "cache.max_error_rate": {
             f"max_error_rate {value}": {"cache": inference_pb2.CachePolicy(max_error_rate=value)}
             for value in (-1.0, 2.0, *_INFINITE)

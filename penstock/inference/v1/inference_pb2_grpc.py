@@ -97,8 +97,8 @@ class InferenceServiceServicer(object):
     """
 
     def Generate(self, request, context):
-        """Generates and streams. The first event is `started`, then deltas; each choice ends with one `finished`; the stream's last
-        event is `final`. An error ends the stream with its status instead.
+        """Generates and streams. The first event is `started`, then come `prompt_logprobs` where they were asked for, then deltas;
+        each choice ends with one `finished`; the stream's last event is `final`. An error ends the stream with its status instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,8 +45,8 @@ class InferenceServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InferenceServiceAsyncStub: ...
     Generate: _grpc.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]
-    """Generates and streams. The first event is `started`, then deltas; each choice ends with one `finished`; the stream's last
-    event is `final`. An error ends the stream with its status instead.
+    """Generates and streams. The first event is `started`, then come `prompt_logprobs` where they were asked for, then deltas;
+    each choice ends with one `finished`; the stream's last event is `final`. An error ends the stream with its status instead.
     """
     Complete: _grpc.UnaryUnaryMultiCallable[_inference_pb2.CompleteRequest, _inference_pb2.CompleteResponse]
     """Generates and answers in one message."""
@@ -80,8 +80,8 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Generate: _aio.UnaryStreamMultiCallable[_inference_pb2.GenerateRequest, _inference_pb2.GenerateResponse]  # type: ignore[assignment]
-    """Generates and streams. The first event is `started`, then deltas; each choice ends with one `finished`; the stream's last
-    event is `final`. An error ends the stream with its status instead.
+    """Generates and streams. The first event is `started`, then come `prompt_logprobs` where they were asked for, then deltas;
+    each choice ends with one `finished`; the stream's last event is `final`. An error ends the stream with its status instead.
     """
     Complete: _aio.UnaryUnaryMultiCallable[_inference_pb2.CompleteRequest, _inference_pb2.CompleteResponse]  # type: ignore[assignment]
     """Generates and answers in one message."""
@@ -118,8 +118,8 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_pb2.GenerateRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_inference_pb2.GenerateResponse], _abc.AsyncIterator[_inference_pb2.GenerateResponse]]:
-        """Generates and streams. The first event is `started`, then deltas; each choice ends with one `finished`; the stream's last
-        event is `final`. An error ends the stream with its status instead.
+        """Generates and streams. The first event is `started`, then come `prompt_logprobs` where they were asked for, then deltas;
+        each choice ends with one `finished`; the stream's last event is `final`. An error ends the stream with its status instead.
         """
 
     @_abc_1.abstractmethod

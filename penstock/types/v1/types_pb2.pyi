@@ -148,7 +148,9 @@ class SamplingParams(_message.Message):
     logprobs: _builtins.int
     """Number of alternatives whose log probabilities are returned beside the chosen token; 0 to 20. Absent: none at all."""
     prompt_logprobs: _builtins.int
-    """The same for the prompt's tokens."""
+    """The same for the prompt's tokens but the first, which nothing precedes; 0 to 20. They are of the model's own distribution:
+    penalties and bias do not touch them.
+    """
     ignore_eos: _builtins.bool
     """Go on after an end-of-sequence token."""
     @_builtins.property
@@ -511,7 +513,9 @@ Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class TokenLogprobs(_message.Message):
-    """Log probability of one output (or prompt) token, natural logarithm, after penalties and bias, before temperature."""
+    """Log probability of one token, natural logarithm. Of an output token: after penalties and bias, before temperature. Of a prompt
+    token: as the model gives it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

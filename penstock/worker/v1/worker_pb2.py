@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from penstock.types.v1 import types_pb2 as penstock_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpenstock/worker/v1/worker.proto\x12\x12penstock.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"\xcf\x01\n\x0eSessionRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.penstock.worker.v1.OpenH\x00\x12,\n\x06submit\x18\x02 \x01(\x0b\x32\x1a.penstock.worker.v1.SubmitH\x00\x12,\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x1a.penstock.worker.v1.CancelH\x00\x12,\n\x06\x64\x65mand\x18\x04 \x01(\x0b\x32\x1a.penstock.worker.v1.DemandH\x00\x42\t\n\x07message\"S\n\x04Open\x12\x18\n\x10\x63ontract_version\x18\x01 \x01(\x05\x12\x12\n\ngateway_id\x18\x02 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x03 \x01(\t\"Q\n\x06Submit\x12\x14\n\x0c\x63redit_epoch\x18\x01 \x01(\x04\x12\x31\n\x06groups\x18\x02 \x03(\x0b\x32!.penstock.worker.v1.SequenceGroup\"\xaf\x03\n\rSequenceGroup\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x10prompt_token_ids\x18\x02 \x03(\rB\x02\x10\x01\x12\x33\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\".penstock.worker.v1.SequenceChoice\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\x35\n\x08sampling\x18\x05 \x01(\x0b\x32#.penstock.types.v1.ResolvedSampling\x12\x31\n\nconstraint\x18\x06 \x01(\x0b\x32\x1d.penstock.types.v1.Constraint\x12\x14\n\x07\x61\x64\x61pter\x18\x07 \x01(\tH\x00\x88\x01\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06tenant\x18\t \x01(\t\x12\x33\n\x0b\x63riticality\x18\n \x01(\x0e\x32\x1e.penstock.types.v1.Criticality\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x12\n\ncache_salt\x18\x0c \x01(\x0c\x42\n\n\x08_adapter\"\x7f\n\x0eSequenceChoice\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x1c\n\x10output_token_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x13\n\x0bis_finished\x18\x04 \x01(\x08\x12\x16\n\x0elogprob_offset\x18\x05 \x01(\r\"3\n\x0bSequenceRef\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"<\n\x06\x43\x61ncel\x12\x32\n\tsequences\x18\x01 \x03(\x0b\x32\x1f.penstock.worker.v1.SequenceRef\"7\n\x06\x44\x65mand\x12\x15\n\rnum_sequences\x18\x01 \x01(\r\x12\x16\n\x0eprefill_tokens\x18\x02 \x01(\x04\"\x83\x03\n\x0fSessionResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.penstock.worker.v1.HelloH\x00\x12(\n\x04step\x18\x03 \x01(\x0b\x32\x18.penstock.worker.v1.StepH\x00\x12\x32\n\theartbeat\x18\x04 \x01(\x0b\x32\x1d.penstock.worker.v1.HeartbeatH\x00\x12,\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1a.penstock.worker.v1.CreditH\x00\x12\x33\n\nsubmit_ack\x18\x06 \x01(\x0b\x32\x1d.penstock.worker.v1.SubmitAckH\x00\x12\x39\n\rprefix_events\x18\x07 \x01(\x0b\x32 .penstock.worker.v1.PrefixEventsH\x00\x12\x30\n\x08\x64raining\x18\x08 \x01(\x0b\x32\x1c.penstock.worker.v1.DrainingH\x00\x42\t\n\x07message\"\xbf\x02\n\x05Hello\x12\x18\n\x10\x63ontract_version\x18\x01 \x01(\x05\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x06 \x01(\t\x12\x1c\n\x14numerics_fingerprint\x18\x07 \x01(\t\x12*\n\x06limits\x18\x08 \x01(\x0b\x32\x1a.penstock.worker.v1.Limits\x12=\n\x0cprefix_index\x18\t \x01(\x0b\x32\'.penstock.worker.v1.PrefixIndexSnapshot\x12*\n\x06\x63redit\x18\n \x01(\x0b\x32\x1a.penstock.worker.v1.Credit\"\x83\x01\n\x06Limits\x12\x1d\n\x15max_running_sequences\x18\x01 \x01(\x05\x12\x17\n\x0fmax_step_tokens\x18\x02 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x03 \x01(\x05\x12\x12\n\nblock_size\x18\x04 \x01(\x05\x12\x15\n\rnum_kv_blocks\x18\x05 \x01(\x05\"Y\n\x06\x43redit\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x15\n\rnum_sequences\x18\x02 \x01(\r\x12\x16\n\x0eprefill_tokens\x18\x03 \x01(\x04\x12\x11\n\tkv_blocks\x18\x04 \x01(\r\">\n\tSubmitAck\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .penstock.worker.v1.SubmitResult\"\x9e\x01\n\x0cSubmitResult\x12\x31\n\x08sequence\x18\x01 \x01(\x0b\x32\x1f.penstock.worker.v1.SequenceRef\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.penstock.worker.v1.SubmitOutcome\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Error\"\x82\x01\n\x04Step\x12\x13\n\x0b\x65ngine_step\x18\x01 \x01(\x04\x12\x30\n\rstep_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x07outputs\x18\x03 \x03(\x0b\x32\".penstock.worker.v1.SequenceOutput\"\xaf\x01\n\x0eSequenceOutput\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x32\n\x08logprobs\x18\x04 \x03(\x0b\x32 .penstock.types.v1.TokenLogprobs\x12,\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.penstock.worker.v1.SequenceEnd\"\xcc\x01\n\x0bSequenceEnd\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.penstock.types.v1.FinishReason\x12\x1a\n\rstop_token_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Error\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x04 \x01(\x05\x12\x17\n\x0fnum_preemptions\x18\x05 \x01(\x05\x42\x10\n\x0e_stop_token_id\"\xf3\x01\n\tHeartbeat\x12\x13\n\x0b\x65ngine_step\x18\x01 \x01(\x04\x12+\n\x08step_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0epredicted_step\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bnum_running\x18\x04 \x01(\r\x12\x13\n\x0bnum_waiting\x18\x05 \x01(\r\x12\x17\n\x0fnum_free_blocks\x18\x06 \x01(\r\x12.\n\x05state\x18\x07 \x01(\x0e\x32\x1f.penstock.worker.v1.WorkerState\"m\n\x13PrefixIndexSnapshot\x12\x16\n\x0e\x63hain_function\x18\x01 \x01(\t\x12\x12\n\nblock_size\x18\x02 \x01(\x05\x12\x14\n\x0c\x65vent_number\x18\x03 \x01(\x04\x12\x14\n\x0c\x62lock_hashes\x18\x04 \x03(\x0c\"[\n\x0cPrefixEvents\x12\x1a\n\x12\x66irst_event_number\x18\x01 \x01(\x04\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1f.penstock.worker.v1.PrefixEvent\"P\n\x0bPrefixEvent\x12\x1b\n\x11stored_block_hash\x18\x01 \x01(\x0cH\x00\x12\x1c\n\x12removed_block_hash\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"9\n\x08\x44raining\x12-\n\tfinish_by\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetStatsRequest\"\x87\x03\n\x10GetStatsResponse\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x13\n\x0b\x65ngine_step\x18\x03 \x01(\x04\x12\x13\n\x0bnum_running\x18\x04 \x01(\r\x12\x13\n\x0bnum_waiting\x18\x05 \x01(\r\x12\x15\n\rnum_kv_blocks\x18\x06 \x01(\r\x12\x17\n\x0fnum_free_blocks\x18\x07 \x01(\r\x12\x14\n\x0cnum_sessions\x18\x08 \x01(\r\x12\x1b\n\x13last_step_sequences\x18\t \x01(\r\x12\x14\n\x0cnum_finished\x18\n \x01(\x04\x12\x15\n\rnum_cancelled\x18\x0b \x01(\x04\x12\x17\n\x0fnum_preemptions\x18\x0c \x01(\x04\x12\x1c\n\x14num_generated_tokens\x18\r \x01(\x04\x12 \n\x18last_cancel_arrived_step\x18\x0e \x01(\x04\x12\"\n\x1alast_cancel_effective_step\x18\x0f \x01(\x04*\x88\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x1e\n\x1aSUBMIT_OUTCOME_OVER_CREDIT\x10\x02\x12\x1a\n\x16SUBMIT_OUTCOME_REFUSED\x10\x03*\x8e\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_LOADING\x10\x01\x12\x15\n\x11WORKER_STATE_IDLE\x10\x02\x12\x15\n\x11WORKER_STATE_BUSY\x10\x03\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x04\x32\xbe\x01\n\rWorkerService\x12V\n\x07Session\x12\".penstock.worker.v1.SessionRequest\x1a#.penstock.worker.v1.SessionResponse(\x01\x30\x01\x12U\n\x08GetStats\x12#.penstock.worker.v1.GetStatsRequest\x1a$.penstock.worker.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fpenstock/worker/v1/worker.proto\x12\x12penstock.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"\xcf\x01\n\x0eSessionRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.penstock.worker.v1.OpenH\x00\x12,\n\x06submit\x18\x02 \x01(\x0b\x32\x1a.penstock.worker.v1.SubmitH\x00\x12,\n\x06\x63\x61ncel\x18\x03 \x01(\x0b\x32\x1a.penstock.worker.v1.CancelH\x00\x12,\n\x06\x64\x65mand\x18\x04 \x01(\x0b\x32\x1a.penstock.worker.v1.DemandH\x00\x42\t\n\x07message\"S\n\x04Open\x12\x18\n\x10\x63ontract_version\x18\x01 \x01(\x05\x12\x12\n\ngateway_id\x18\x02 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x03 \x01(\t\"Q\n\x06Submit\x12\x14\n\x0c\x63redit_epoch\x18\x01 \x01(\x04\x12\x31\n\x06groups\x18\x02 \x03(\x0b\x32!.penstock.worker.v1.SequenceGroup\"\xaf\x03\n\rSequenceGroup\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x1c\n\x10prompt_token_ids\x18\x02 \x03(\rB\x02\x10\x01\x12\x33\n\x07\x63hoices\x18\x03 \x03(\x0b\x32\".penstock.worker.v1.SequenceChoice\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12\x35\n\x08sampling\x18\x05 \x01(\x0b\x32#.penstock.types.v1.ResolvedSampling\x12\x31\n\nconstraint\x18\x06 \x01(\x0b\x32\x1d.penstock.types.v1.Constraint\x12\x14\n\x07\x61\x64\x61pter\x18\x07 \x01(\tH\x00\x88\x01\x01\x12,\n\x08\x64\x65\x61\x64line\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06tenant\x18\t \x01(\t\x12\x33\n\x0b\x63riticality\x18\n \x01(\x0e\x32\x1e.penstock.types.v1.Criticality\x12\x13\n\x0btraceparent\x18\x0b \x01(\t\x12\x12\n\ncache_salt\x18\x0c \x01(\x0c\x42\n\n\x08_adapter\"\xbd\x01\n\x0eSequenceChoice\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\r\n\x05index\x18\x02 \x01(\r\x12\x1c\n\x10output_token_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x13\n\x0bis_finished\x18\x04 \x01(\x08\x12\x16\n\x0elogprob_offset\x18\x05 \x01(\r\x12\"\n\x15prompt_logprob_offset\x18\x06 \x01(\rH\x00\x88\x01\x01\x42\x18\n\x16_prompt_logprob_offset\"3\n\x0bSequenceRef\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"<\n\x06\x43\x61ncel\x12\x32\n\tsequences\x18\x01 \x03(\x0b\x32\x1f.penstock.worker.v1.SequenceRef\"7\n\x06\x44\x65mand\x12\x15\n\rnum_sequences\x18\x01 \x01(\r\x12\x16\n\x0eprefill_tokens\x18\x02 \x01(\x04\"\x83\x03\n\x0fSessionResponse\x12\x0b\n\x03seq\x18\x01 \x01(\x04\x12*\n\x05hello\x18\x02 \x01(\x0b\x32\x19.penstock.worker.v1.HelloH\x00\x12(\n\x04step\x18\x03 \x01(\x0b\x32\x18.penstock.worker.v1.StepH\x00\x12\x32\n\theartbeat\x18\x04 \x01(\x0b\x32\x1d.penstock.worker.v1.HeartbeatH\x00\x12,\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1a.penstock.worker.v1.CreditH\x00\x12\x33\n\nsubmit_ack\x18\x06 \x01(\x0b\x32\x1d.penstock.worker.v1.SubmitAckH\x00\x12\x39\n\rprefix_events\x18\x07 \x01(\x0b\x32 .penstock.worker.v1.PrefixEventsH\x00\x12\x30\n\x08\x64raining\x18\x08 \x01(\x0b\x32\x1c.penstock.worker.v1.DrainingH\x00\x42\t\n\x07message\"\xbf\x02\n\x05Hello\x12\x18\n\x10\x63ontract_version\x18\x01 \x01(\x05\x12\x12\n\nreplica_id\x18\x02 \x01(\t\x12\x13\n\x0bincarnation\x18\x03 \x01(\x04\x12\r\n\x05model\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x06 \x01(\t\x12\x1c\n\x14numerics_fingerprint\x18\x07 \x01(\t\x12*\n\x06limits\x18\x08 \x01(\x0b\x32\x1a.penstock.worker.v1.Limits\x12=\n\x0cprefix_index\x18\t \x01(\x0b\x32\'.penstock.worker.v1.PrefixIndexSnapshot\x12*\n\x06\x63redit\x18\n \x01(\x0b\x32\x1a.penstock.worker.v1.Credit\"\x83\x01\n\x06Limits\x12\x1d\n\x15max_running_sequences\x18\x01 \x01(\x05\x12\x17\n\x0fmax_step_tokens\x18\x02 \x01(\x05\x12\x16\n\x0e\x63ontext_length\x18\x03 \x01(\x05\x12\x12\n\nblock_size\x18\x04 \x01(\x05\x12\x15\n\rnum_kv_blocks\x18\x05 \x01(\x05\"Y\n\x06\x43redit\x12\r\n\x05\x65poch\x18\x01 \x01(\x04\x12\x15\n\rnum_sequences\x18\x02 \x01(\r\x12\x16\n\x0eprefill_tokens\x18\x03 \x01(\x04\x12\x11\n\tkv_blocks\x18\x04 \x01(\r\">\n\tSubmitAck\x12\x31\n\x07results\x18\x01 \x03(\x0b\x32 .penstock.worker.v1.SubmitResult\"\x9e\x01\n\x0cSubmitResult\x12\x31\n\x08sequence\x18\x01 \x01(\x0b\x32\x1f.penstock.worker.v1.SequenceRef\x12\x32\n\x07outcome\x18\x02 \x01(\x0e\x32!.penstock.worker.v1.SubmitOutcome\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Error\"\x82\x01\n\x04Step\x12\x13\n\x0b\x65ngine_step\x18\x01 \x01(\x04\x12\x30\n\rstep_duration\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x07outputs\x18\x03 \x03(\x0b\x32\".penstock.worker.v1.SequenceOutput\"\xea\x01\n\x0eSequenceOutput\x12\x13\n\x0bsequence_id\x18\x01 \x01(\x04\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x32\n\x08logprobs\x18\x04 \x03(\x0b\x32 .penstock.types.v1.TokenLogprobs\x12,\n\x03\x65nd\x18\x05 \x01(\x0b\x32\x1f.penstock.worker.v1.SequenceEnd\x12\x39\n\x0fprompt_logprobs\x18\x06 \x03(\x0b\x32 .penstock.types.v1.TokenLogprobs\"\xcc\x01\n\x0bSequenceEnd\x12/\n\x06reason\x18\x01 \x01(\x0e\x32\x1f.penstock.types.v1.FinishReason\x12\x1a\n\rstop_token_id\x18\x02 \x01(\rH\x00\x88\x01\x01\x12\'\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Error\x12\x1c\n\x14\x63\x61\x63hed_prompt_tokens\x18\x04 \x01(\x05\x12\x17\n\x0fnum_preemptions\x18\x05 \x01(\x05\x42\x10\n\x0e_stop_token_id\"\xf3\x01\n\tHeartbeat\x12\x13\n\x0b\x65ngine_step\x18\x01 \x01(\x04\x12+\n\x08step_age\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0epredicted_step\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0bnum_running\x18\x04 \x01(\r\x12\x13\n\x0bnum_waiting\x18\x05 \x01(\r\x12\x17\n\x0fnum_free_blocks\x18\x06 \x01(\r\x12.\n\x05state\x18\x07 \x01(\x0e\x32\x1f.penstock.worker.v1.WorkerState\"m\n\x13PrefixIndexSnapshot\x12\x16\n\x0e\x63hain_function\x18\x01 \x01(\t\x12\x12\n\nblock_size\x18\x02 \x01(\x05\x12\x14\n\x0c\x65vent_number\x18\x03 \x01(\x04\x12\x14\n\x0c\x62lock_hashes\x18\x04 \x03(\x0c\"[\n\x0cPrefixEvents\x12\x1a\n\x12\x66irst_event_number\x18\x01 \x01(\x04\x12/\n\x06\x65vents\x18\x02 \x03(\x0b\x32\x1f.penstock.worker.v1.PrefixEvent\"P\n\x0bPrefixEvent\x12\x1b\n\x11stored_block_hash\x18\x01 \x01(\x0cH\x00\x12\x1c\n\x12removed_block_hash\x18\x02 \x01(\x0cH\x00\x42\x06\n\x04kind\"9\n\x08\x44raining\x12-\n\tfinish_by\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetStatsRequest\"\x87\x03\n\x10GetStatsResponse\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\x04\x12\x13\n\x0b\x65ngine_step\x18\x03 \x01(\x04\x12\x13\n\x0bnum_running\x18\x04 \x01(\r\x12\x13\n\x0bnum_waiting\x18\x05 \x01(\r\x12\x15\n\rnum_kv_blocks\x18\x06 \x01(\r\x12\x17\n\x0fnum_free_blocks\x18\x07 \x01(\r\x12\x14\n\x0cnum_sessions\x18\x08 \x01(\r\x12\x1b\n\x13last_step_sequences\x18\t \x01(\r\x12\x14\n\x0cnum_finished\x18\n \x01(\x04\x12\x15\n\rnum_cancelled\x18\x0b \x01(\x04\x12\x17\n\x0fnum_preemptions\x18\x0c \x01(\x04\x12\x1c\n\x14num_generated_tokens\x18\r \x01(\x04\x12 \n\x18last_cancel_arrived_step\x18\x0e \x01(\x04\x12\"\n\x1alast_cancel_effective_step\x18\x0f \x01(\x04*\x88\x01\n\rSubmitOutcome\x12\x1e\n\x1aSUBMIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17SUBMIT_OUTCOME_ACCEPTED\x10\x01\x12\x1e\n\x1aSUBMIT_OUTCOME_OVER_CREDIT\x10\x02\x12\x1a\n\x16SUBMIT_OUTCOME_REFUSED\x10\x03*\x8e\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14WORKER_STATE_LOADING\x10\x01\x12\x15\n\x11WORKER_STATE_IDLE\x10\x02\x12\x15\n\x11WORKER_STATE_BUSY\x10\x03\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x04\x32\xbe\x01\n\rWorkerService\x12V\n\x07Session\x12\".penstock.worker.v1.SessionRequest\x1a#.penstock.worker.v1.SessionResponse(\x01\x30\x01\x12U\n\x08GetStats\x12#.penstock.worker.v1.GetStatsRequest\x1a$.penstock.worker.v1.GetStatsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,10 +40,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEQUENCECHOICE'].fields_by_name['output_token_ids']._serialized_options = b'\020\001'
   _globals['_SEQUENCEOUTPUT'].fields_by_name['token_ids']._loaded_options = None
   _globals['_SEQUENCEOUTPUT'].fields_by_name['token_ids']._serialized_options = b'\020\001'
-  _globals['_SUBMITOUTCOME']._serialized_start=3949
-  _globals['_SUBMITOUTCOME']._serialized_end=4085
-  _globals['_WORKERSTATE']._serialized_start=4088
-  _globals['_WORKERSTATE']._serialized_end=4230
+  _globals['_SUBMITOUTCOME']._serialized_start=4071
+  _globals['_SUBMITOUTCOME']._serialized_end=4207
+  _globals['_WORKERSTATE']._serialized_start=4210
+  _globals['_WORKERSTATE']._serialized_end=4352
   _globals['_SESSIONREQUEST']._serialized_start=152
   _globals['_SESSIONREQUEST']._serialized_end=359
   _globals['_OPEN']._serialized_start=361
@@ -52,46 +52,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBMIT']._serialized_end=527
   _globals['_SEQUENCEGROUP']._serialized_start=530
   _globals['_SEQUENCEGROUP']._serialized_end=961
-  _globals['_SEQUENCECHOICE']._serialized_start=963
-  _globals['_SEQUENCECHOICE']._serialized_end=1090
-  _globals['_SEQUENCEREF']._serialized_start=1092
-  _globals['_SEQUENCEREF']._serialized_end=1143
-  _globals['_CANCEL']._serialized_start=1145
-  _globals['_CANCEL']._serialized_end=1205
-  _globals['_DEMAND']._serialized_start=1207
-  _globals['_DEMAND']._serialized_end=1262
-  _globals['_SESSIONRESPONSE']._serialized_start=1265
-  _globals['_SESSIONRESPONSE']._serialized_end=1652
-  _globals['_HELLO']._serialized_start=1655
-  _globals['_HELLO']._serialized_end=1974
-  _globals['_LIMITS']._serialized_start=1977
-  _globals['_LIMITS']._serialized_end=2108
-  _globals['_CREDIT']._serialized_start=2110
-  _globals['_CREDIT']._serialized_end=2199
-  _globals['_SUBMITACK']._serialized_start=2201
-  _globals['_SUBMITACK']._serialized_end=2263
-  _globals['_SUBMITRESULT']._serialized_start=2266
-  _globals['_SUBMITRESULT']._serialized_end=2424
-  _globals['_STEP']._serialized_start=2427
-  _globals['_STEP']._serialized_end=2557
-  _globals['_SEQUENCEOUTPUT']._serialized_start=2560
-  _globals['_SEQUENCEOUTPUT']._serialized_end=2735
-  _globals['_SEQUENCEEND']._serialized_start=2738
-  _globals['_SEQUENCEEND']._serialized_end=2942
-  _globals['_HEARTBEAT']._serialized_start=2945
-  _globals['_HEARTBEAT']._serialized_end=3188
-  _globals['_PREFIXINDEXSNAPSHOT']._serialized_start=3190
-  _globals['_PREFIXINDEXSNAPSHOT']._serialized_end=3299
-  _globals['_PREFIXEVENTS']._serialized_start=3301
-  _globals['_PREFIXEVENTS']._serialized_end=3392
-  _globals['_PREFIXEVENT']._serialized_start=3394
-  _globals['_PREFIXEVENT']._serialized_end=3474
-  _globals['_DRAINING']._serialized_start=3476
-  _globals['_DRAINING']._serialized_end=3533
-  _globals['_GETSTATSREQUEST']._serialized_start=3535
-  _globals['_GETSTATSREQUEST']._serialized_end=3552
-  _globals['_GETSTATSRESPONSE']._serialized_start=3555
-  _globals['_GETSTATSRESPONSE']._serialized_end=3946
-  _globals['_WORKERSERVICE']._serialized_start=4233
-  _globals['_WORKERSERVICE']._serialized_end=4423
+  _globals['_SEQUENCECHOICE']._serialized_start=964
+  _globals['_SEQUENCECHOICE']._serialized_end=1153
+  _globals['_SEQUENCEREF']._serialized_start=1155
+  _globals['_SEQUENCEREF']._serialized_end=1206
+  _globals['_CANCEL']._serialized_start=1208
+  _globals['_CANCEL']._serialized_end=1268
+  _globals['_DEMAND']._serialized_start=1270
+  _globals['_DEMAND']._serialized_end=1325
+  _globals['_SESSIONRESPONSE']._serialized_start=1328
+  _globals['_SESSIONRESPONSE']._serialized_end=1715
+  _globals['_HELLO']._serialized_start=1718
+  _globals['_HELLO']._serialized_end=2037
+  _globals['_LIMITS']._serialized_start=2040
+  _globals['_LIMITS']._serialized_end=2171
+  _globals['_CREDIT']._serialized_start=2173
+  _globals['_CREDIT']._serialized_end=2262
+  _globals['_SUBMITACK']._serialized_start=2264
+  _globals['_SUBMITACK']._serialized_end=2326
+  _globals['_SUBMITRESULT']._serialized_start=2329
+  _globals['_SUBMITRESULT']._serialized_end=2487
+  _globals['_STEP']._serialized_start=2490
+  _globals['_STEP']._serialized_end=2620
+  _globals['_SEQUENCEOUTPUT']._serialized_start=2623
+  _globals['_SEQUENCEOUTPUT']._serialized_end=2857
+  _globals['_SEQUENCEEND']._serialized_start=2860
+  _globals['_SEQUENCEEND']._serialized_end=3064
+  _globals['_HEARTBEAT']._serialized_start=3067
+  _globals['_HEARTBEAT']._serialized_end=3310
+  _globals['_PREFIXINDEXSNAPSHOT']._serialized_start=3312
+  _globals['_PREFIXINDEXSNAPSHOT']._serialized_end=3421
+  _globals['_PREFIXEVENTS']._serialized_start=3423
+  _globals['_PREFIXEVENTS']._serialized_end=3514
+  _globals['_PREFIXEVENT']._serialized_start=3516
+  _globals['_PREFIXEVENT']._serialized_end=3596
+  _globals['_DRAINING']._serialized_start=3598
+  _globals['_DRAINING']._serialized_end=3655
+  _globals['_GETSTATSREQUEST']._serialized_start=3657
+  _globals['_GETSTATSREQUEST']._serialized_end=3674
+  _globals['_GETSTATSRESPONSE']._serialized_start=3677
+  _globals['_GETSTATSRESPONSE']._serialized_end=4068
+  _globals['_WORKERSERVICE']._serialized_start=4355
+  _globals['_WORKERSERVICE']._serialized_end=4545
 # @@protoc_insertion_point(module_scope)

@@ -240,6 +240,7 @@ class SequenceChoice(_message.Message):
     OUTPUT_TOKEN_IDS_FIELD_NUMBER: _builtins.int
     IS_FINISHED_FIELD_NUMBER: _builtins.int
     LOGPROB_OFFSET_FIELD_NUMBER: _builtins.int
+    PROMPT_LOGPROB_OFFSET_FIELD_NUMBER: _builtins.int
     sequence_id: _builtins.int
     """Unique in the session."""
     index: _builtins.int
@@ -248,6 +249,10 @@ class SequenceChoice(_message.Message):
     """The choice has ended already and is carried for completeness only: it is not run, acknowledged or counted."""
     logprob_offset: _builtins.int
     """First output position whose log probabilities are still wanted."""
+    prompt_logprob_offset: _builtins.int
+    """First prompt position whose log probabilities are still wanted of this choice, where `sampling.prompt_logprobs` is set; the
+    prompt's first token has none. Absent: another choice brings them.
+    """
     @_builtins.property
     def output_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Output so far, where a sequence is resumed."""
@@ -260,12 +265,15 @@ class SequenceChoice(_message.Message):
         output_token_ids: _abc.Iterable[_builtins.int] | None = ...,
         is_finished: _builtins.bool = ...,
         logprob_offset: _builtins.int = ...,
+        prompt_logprob_offset: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_prompt_logprob_offset", b"_prompt_logprob_offset", "prompt_logprob_offset", b"prompt_logprob_offset"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "is_finished", b"is_finished", "logprob_offset", b"logprob_offset", "output_token_ids", b"output_token_ids", "sequence_id", b"sequence_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_prompt_logprob_offset", b"_prompt_logprob_offset", "index", b"index", "is_finished", b"is_finished", "logprob_offset", b"logprob_offset", "output_token_ids", b"output_token_ids", "prompt_logprob_offset", b"prompt_logprob_offset", "sequence_id", b"sequence_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__prompt_logprob_offset: _TypeAlias = _typing.Literal["prompt_logprob_offset"]  # noqa: Y015
+    _WhichOneofArgType__prompt_logprob_offset: _TypeAlias = _typing.Literal["_prompt_logprob_offset", b"_prompt_logprob_offset"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__prompt_logprob_offset) -> _WhichOneofReturnType__prompt_logprob_offset | None: ...
 
 Global___SequenceChoice: _TypeAlias = SequenceChoice  # noqa: Y015
 
@@ -610,6 +618,7 @@ class SequenceOutput(_message.Message):
     TOKEN_IDS_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
     sequence_id: _builtins.int
     attempt: _builtins.int
     @_builtins.property
@@ -620,6 +629,10 @@ class SequenceOutput(_message.Message):
     def end(self) -> Global___SequenceEnd:
         """Set on the last output of the sequence, and nowhere else."""
 
+    @_builtins.property
+    def prompt_logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.TokenLogprobs]:
+        """Of the prompt's next tokens, in order; before the first output token."""
+
     def __init__(
         self,
         *,
@@ -628,10 +641,11 @@ class SequenceOutput(_message.Message):
         token_ids: _abc.Iterable[_builtins.int] | None = ...,
         logprobs: _abc.Iterable[_types_pb2.TokenLogprobs] | None = ...,
         end: Global___SequenceEnd | None = ...,
+        prompt_logprobs: _abc.Iterable[_types_pb2.TokenLogprobs] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "logprobs", b"logprobs", "sequence_id", b"sequence_id", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "sequence_id", b"sequence_id", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

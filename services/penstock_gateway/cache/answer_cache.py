@@ -85,7 +85,7 @@ class AnswerCache:
             return CacheReport(CacheOutcome.SKIPPED, "no cache is configured")
         if digest is None:
             return CacheReport(CacheOutcome.SKIPPED, "sampled without a seed: every answer is another")
-        if asked.sampling.logprobs is not None:
+        if asked.sampling.logprobs is not None or asked.sampling.prompt_logprobs is not None:
             return CacheReport(CacheOutcome.SKIPPED, "log probabilities are not kept")
         return None
 

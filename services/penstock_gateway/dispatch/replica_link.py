@@ -105,7 +105,9 @@ class ReplicaLink:
             self.ledger.spend(choice.sequence_id, num_tokens)
             self._placed[choice.sequence_id] = _Placed(generation, choice, attempt, generation.job.deadline)
         self.num_dispatched += len(choices)
-        group = worker_messages.sequence_group(generation.job, choices, attempt)
+        group = worker_messages.sequence_group(
+            generation.job, choices, attempt, num_prompt_logprobs=generation.num_prompt_logprobs
+        )
         self._submits.append((self.ledger.credit.epoch, group))
         self._notify_writer()
 
@@ -180,6 +182,8 @@ class ReplicaLink:
         if placed is None:
             return False
         is_freed = False
+        if output.prompt_logprobs and not placed.generation.is_over:
+            placed.generation.take_prompt_logprobs(worker_messages.logprobs_of(output.prompt_logprobs))
         if output.token_ids:
             is_freed = self.ledger.end_prefill(output.sequence_id)
             self._deliver(placed, output)

@@ -57,12 +57,14 @@ def demand_message(num_sequences: int, prefill_tokens: int) -> worker_pb2.Sessio
     )
 
 
-def sequence_group(job: Job, choices: Sequence[Choice], attempt: int) -> worker_pb2.SequenceGroup:
-    """Choices of a job, with the output that they have so far."""
+def sequence_group(
+    job: Job, choices: Sequence[Choice], attempt: int, *, num_prompt_logprobs: int
+) -> worker_pb2.SequenceGroup:
+    """Choices of a job, with the output that they have so far, and how many tokens of the prompt need no score."""
     return worker_pb2.SequenceGroup(
         request_id=job.request_id,
         prompt_token_ids=job.prompt_token_ids,
-        choices=[_sequence_choice(choice) for choice in choices],
+        choices=[_sequence_choice(choice, job.sampling, num_prompt_logprobs) for choice in choices],
         attempt=attempt,
         sampling=resolved_sampling(job.sampling),
         deadline=_timestamp_in(job.deadline.remaining_s()),
@@ -90,6 +92,7 @@ def resolved_sampling(sampling: ResolvedSampling) -> types_pb2.ResolvedSampling:
         stop_token_ids=sampling.stop_token_ids,
         logit_bias=sampling.logit_bias,
         logprobs=sampling.logprobs,
+        prompt_logprobs=sampling.prompt_logprobs,
         ignore_eos=sampling.ignore_eos,
     )
 
@@ -116,12 +119,15 @@ def _submit_message(groups: Sequence[worker_pb2.SequenceGroup], credit_epoch: in
     return worker_pb2.SessionRequest(submit=worker_pb2.Submit(credit_epoch=credit_epoch, groups=groups))
 
 
-def _sequence_choice(choice: Choice) -> worker_pb2.SequenceChoice:
+def _sequence_choice(choice: Choice, sampling: ResolvedSampling, num_prompt_logprobs: int) -> worker_pb2.SequenceChoice:
+    """The first choice brings what all of them share."""
+    is_scoring = sampling.prompt_logprobs is not None and choice.index == 0
     return worker_pb2.SequenceChoice(
         sequence_id=choice.sequence_id,
         index=choice.index,
         output_token_ids=choice.output_token_ids,
         logprob_offset=len(choice.output_token_ids),
+        prompt_logprob_offset=1 + num_prompt_logprobs if is_scoring else None,
     )
 
 

@@ -14,7 +14,7 @@ from penstock_worker.engine.model_runner import StepLogits
 from penstock_worker.engine.plan import StepPlan
 from penstock_worker.engine.sampler import SampledToken, Sampler
 from penstock_worker.engine.scheduler import Scheduler
-from penstock_worker.engine.sequence import FinishReason, Sequence, SequenceOutput, SequenceRequest
+from penstock_worker.engine.sequence import FinishReason, Sequence, SequenceOutput, SequenceRequest, TokenLogprobs
 from penstock_worker.engine.validation import EngineLimits, validate_request
 
 _log = get_logger(__name__)
@@ -35,7 +35,7 @@ class StepResult:
     Attributes:
         step: number of the step, from 1.
         duration_s: wall time of the step.
-        outputs: at most one per sequence; a sequence still in its prefill has none.
+        outputs: in order; a sequence still in its prefill has none, unless its prompt is scored.
         num_sequences: sequences that the step computed tokens of.
     """
 
@@ -190,7 +190,12 @@ class Engine:
             _log.exception("engine step failed", num_sequences=len(plan.chunks))
             return [self._failed(sequence) for sequence in self._scheduler.running]
         now_ns = self._clock_ns()
-        return [self._apply(*pair, now_ns) for pair in zip(sampling, sampled, strict=True)]
+        scored = [self._score(*item) for item in logits.prompt_scores.items()]
+        return scored + [self._apply(*pair, now_ns) for pair in zip(sampling, sampled, strict=True)]
+
+    def _score(self, key: int, scores: list[TokenLogprobs]) -> SequenceOutput:
+        self._sequences[key].num_scored_tokens += len(scores)
+        return SequenceOutput(key, [], [], None, scores)
 
     def _apply(self, sequence: Sequence, sampled: SampledToken | PenstockError, now_ns: int) -> SequenceOutput:
         if isinstance(sampled, PenstockError):

@@ -1,6 +1,7 @@
 """Runs a step plan on the model: plain numbers in, logits out."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import torch
 
@@ -8,6 +9,8 @@ from penstock_worker.engine.attention import StepAttention
 from penstock_worker.engine.batch import assemble
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.plan import StepPlan
+from penstock_worker.engine.prompt_scores import prompt_scores
+from penstock_worker.engine.sequence import TokenLogprobs
 from penstock_worker.models.decoder import Decoder
 
 
@@ -17,9 +20,11 @@ class StepLogits:
 
     Attributes:
         values: float32 [num_rows, vocab_size], on device: the rows that each chunk asks for, in the plan's order.
+        prompt_scores: of the chunks that ask for them, by key.
     """
 
     values: torch.Tensor
+    prompt_scores: Mapping[int, list[TokenLogprobs]] = field(default_factory=dict)
 
 
 class ModelRunner:
@@ -48,4 +53,15 @@ class ModelRunner:
             for ids in (batch.token_ids, batch.positions, batch.logits_rows)
         )
         hidden = self._decoder.hidden_states(token_ids, positions, attention)
-        return StepLogits(self._decoder.logits(hidden.index_select(0, rows)))
+        values = self._decoder.logits(hidden.index_select(0, rows))
+        return StepLogits(values, self._prompt_scores(plan, hidden))
+
+    def _prompt_scores(self, plan: StepPlan, hidden: torch.Tensor) -> dict[int, list[TokenLogprobs]]:
+        scores: dict[int, list[TokenLogprobs]] = {}
+        offset = 0
+        for chunk in plan.chunks:
+            end = offset + len(chunk.token_ids)
+            if chunk.scoring is not None:
+                scores[chunk.key] = prompt_scores(chunk.scoring, hidden[offset:end], self._decoder.logits)
+            offset = end
+        return scores

@@ -4,6 +4,8 @@ from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from penstock_worker.engine.scoring import Scoring
+
 
 class Chunk(NamedTuple):
     """The tokens of one sequence that a step computes. A named tuple because a step makes one per sequence.
@@ -14,6 +16,7 @@ class Chunk(NamedTuple):
         start: position of the first of them; everything before it is in the blocks already.
         block_ids: the sequence's blocks, in order, enough for these tokens; int64.
         num_logits_rows: how many of these tokens, the last ones, are each to be followed by a sampled one.
+        scoring: which prompt tokens are to be scored meanwhile.
     """
 
     key: int
@@ -21,6 +24,7 @@ class Chunk(NamedTuple):
     start: int
     block_ids: "array[int]"
     num_logits_rows: int
+    scoring: Scoring | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from operator import attrgetter
 
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.scoring import bounded_chunk, scoring_of
 from penstock_worker.engine.sequence import Sequence, empty_ids
 
 _priority = attrgetter("priority")
@@ -166,7 +167,8 @@ class Scheduler:
         chunks: list[Chunk] = []
         for sequence in self._running:
             if num_left and sequence.num_uncomputed_tokens > 1:
-                chunk = _next_chunk(sequence, min(sequence.num_uncomputed_tokens, num_left), now_ns)
+                num_tokens = min(sequence.num_uncomputed_tokens, num_left)
+                chunk = _next_chunk(sequence, bounded_chunk(sequence, num_tokens), now_ns)
                 num_left -= len(chunk.token_ids)
                 chunks.append(chunk)
         return chunks
@@ -202,4 +204,5 @@ def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
     sequence.num_computed_tokens = end
     token_ids = sequence.token_ids[start:end]
     num_logits_rows = 1 if end == len(sequence.token_ids) else 0
-    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], num_logits_rows)
+    scoring = scoring_of(sequence, start, end)
+    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], num_logits_rows, scoring)

@@ -66,6 +66,8 @@ class SequenceRequest:
         choice_index: index of this choice in its request; part of the random counter.
         sampling: how its tokens are chosen.
         criticality: 1 (sheddable), 2 (standard) or 3 (critical).
+        prompt_logprobs: number of alternatives to report beside each prompt token; None reports nothing of the prompt.
+        prompt_logprob_offset: first prompt position to report; at least 1, for nothing precedes the first token.
     """
 
     key: int
@@ -74,6 +76,8 @@ class SequenceRequest:
     output_token_ids: ReadOnlyList[int] = ()
     choice_index: int = 0
     criticality: int = 2
+    prompt_logprobs: int | None = None
+    prompt_logprob_offset: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,10 @@ class TopLogprob:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprobs:
-    """Natural log probability of a chosen token and its alternatives, after penalties and bias, before temperature."""
+    """Natural log probability of a token and its alternatives.
+
+    Of an output token: after penalties and bias, before temperature. Of a prompt token: as the model gives it.
+    """
 
     token_id: int
     logprob: float
@@ -120,12 +127,21 @@ class SequenceEnd:
 
 @dataclass(frozen=True, slots=True)
 class SequenceOutput:
-    """What one step gave one sequence. `logprobs` is empty or as long as `token_ids`."""
+    """What one step gave one sequence.
+
+    Attributes:
+        key: the sequence.
+        token_ids: its new tokens.
+        logprobs: of these; empty where they are not wanted.
+        end: its terminal event, on its last output.
+        prompt_logprobs: of its next prompt tokens; only before its first token.
+    """
 
     key: int
     token_ids: list[int]
     logprobs: list[TokenLogprobs]
     end: SequenceEnd | None
+    prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
 
 
 def empty_ids() -> "array[int]":
@@ -146,6 +162,7 @@ class Sequence:
         token_ids: prompt and output so far.
         num_computed_tokens: how many of them have their keys and values in the blocks.
         block_ids: its KV blocks, in order of position.
+        num_scored_tokens: prompt tokens that need no score any more: the first, and those whose scores are out.
     """
 
     request: SequenceRequest
@@ -156,6 +173,7 @@ class Sequence:
     token_ids: "array[int]" = field(init=False)
     num_computed_tokens: int = 0
     block_ids: "array[int]" = field(default_factory=empty_ids)
+    num_scored_tokens: int = field(init=False)
     num_preemptions: int = 0
     prefill_start_ns: int | None = None
     first_token_ns: int | None = None
@@ -163,6 +181,7 @@ class Sequence:
     def __post_init__(self) -> None:
         self.token_ids = array("q", self.request.prompt_token_ids)
         self.token_ids.extend(self.request.output_token_ids)
+        self.num_scored_tokens = self.request.prompt_logprob_offset
 
     @property
     def key(self) -> int:

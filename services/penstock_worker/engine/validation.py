@@ -36,6 +36,9 @@ def validate_request(request: SequenceRequest, limits: EngineLimits, vocab_size:
     _check(1 <= num_prompt_tokens < limits.context_length, "prompt_token_ids", f"{num_prompt_tokens} tokens", allowed)
     _check_token_ids("prompt_token_ids", request.prompt_token_ids, vocab_size)
     _check_token_ids("output_token_ids", request.output_token_ids, vocab_size)
+    prompt_logprobs = request.prompt_logprobs or 0
+    _check(0 <= prompt_logprobs <= vocab_size, "prompt_logprobs", prompt_logprobs, f"0 to {vocab_size}")
+    _check(request.prompt_logprob_offset >= 1, "prompt_logprob_offset", request.prompt_logprob_offset, "at least 1")
     _check_sampling(request.sampling, vocab_size)
 
 

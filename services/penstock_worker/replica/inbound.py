@@ -63,6 +63,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             choice_index=choice.index,
             sampling=sampling,
             criticality=group.criticality or _STANDARD,
+            **_prompt_scoring(group.sampling, choice),
         )
         yield SubmittedSequence(
             ref=SequenceRef(choice.sequence_id, group.attempt),
@@ -73,6 +74,16 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             num_unwanted_logprobs=max(0, choice.logprob_offset - len(choice.output_token_ids)),
             error=error,
         )
+
+
+def _prompt_scoring(sampling: types_pb2.ResolvedSampling, choice: worker_pb2.SequenceChoice) -> dict[str, int]:
+    """The fields of a `SequenceRequest` that say what is wanted of its prompt."""
+    if not (sampling.HasField("prompt_logprobs") and choice.HasField("prompt_logprob_offset")):
+        return {}
+    return {
+        "prompt_logprobs": sampling.prompt_logprobs,
+        "prompt_logprob_offset": choice.prompt_logprob_offset,
+    }
 
 
 def _unknown_enum(group: worker_pb2.SequenceGroup) -> InvalidArgumentError | None:
@@ -89,8 +100,6 @@ def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None
         return UnimplementedError("constraint")
     if group.HasField("adapter"):
         return UnimplementedError("adapter")
-    if group.sampling.HasField("prompt_logprobs"):
-        return UnimplementedError("sampling.prompt_logprobs")
     return None
 
 

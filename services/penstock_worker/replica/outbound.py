@@ -103,6 +103,7 @@ def _output(output: Output) -> worker_pb2.SequenceOutput:
         token_ids=output.token_ids,
         logprobs=[_logprobs(entry) for entry in output.logprobs],
         end=None if output.end is None else _end(output.end),
+        prompt_logprobs=[_logprobs(entry) for entry in output.prompt_logprobs],
     )
 
 

@@ -96,9 +96,10 @@ def _merged(earlier: Output, later: Output) -> Output:
         token_ids=earlier.token_ids + later.token_ids,
         logprobs=earlier.logprobs + later.logprobs,
         end=later.end,
+        prompt_logprobs=earlier.prompt_logprobs + later.prompt_logprobs,
     )
 
 
 def _cost(output: Output) -> int:
-    num_logprobs = sum(1 + len(entry.top) for entry in output.logprobs)
+    num_logprobs = sum(1 + len(entry.top) for entry in (*output.logprobs, *output.prompt_logprobs))
     return len(output.token_ids) + num_logprobs + (output.end is not None)

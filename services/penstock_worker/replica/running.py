@@ -92,7 +92,13 @@ class RunningSequences:
         end = None if made.end is None else _end_of(made.end)
         if end is not None:
             self._finish(placement, end, made.end)
-        return Output(placement.sequence.ref, tuple(made.token_ids), tuple(made.logprobs[unwanted:]), end)
+        return Output(
+            placement.sequence.ref,
+            tuple(made.token_ids),
+            tuple(made.logprobs[unwanted:]),
+            end,
+            tuple(made.prompt_logprobs),
+        )
 
     def _finish(self, placement: Placement, end: End, timeline: SequenceEnd | None) -> None:
         del self._placements[placement.key]

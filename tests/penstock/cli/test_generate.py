@@ -12,7 +12,17 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes.command_line import Cli
-from fakes.inference_server import TRACE_ID, Hold, ScriptedInference, delta, pocket_model, started
+from fakes.inference_server import (
+    TRACE_ID,
+    Hold,
+    ScriptedInference,
+    delta,
+    final,
+    finished,
+    pocket_model,
+    prompt_logprobs,
+    started,
+)
 from fakes.span_collector import span_collector
 
 from penstock.cli.generate import figures
@@ -23,6 +33,7 @@ from penstock.local.ports import Ports
 from penstock.local.process_id import ProcessId
 from penstock.local.record import save_state
 from penstock.local.state import Phase, StackState
+from penstock.types.v1 import types_pb2
 from penstock_shared.errors import InvalidArgumentError, ResourceExhaustedError, UnavailableError
 
 PENSTOCK = [sys.executable, "-m", "penstock"]
@@ -84,6 +95,55 @@ def test_options_reach_the_server(cli: Cli, server: ScriptedInference) -> None:
     assert sampling.HasField("temperature")
     assert (sampling.temperature, list(sampling.stop)) == (0.0, ["a", "b"])
     assert request.cache.mode == inference_pb2.CACHE_MODE_BYPASS
+
+
+def test_every_sampling_option_has_a_flag(cli: Cli, server: ScriptedInference) -> None:
+    """What the contract offers can be asked for without writing code."""
+    flags = (
+        "--temperature 0.5 --top-p 0.75 --top-k 4 --min-p 0.25 --repetition-penalty 1.5 --presence-penalty 0.5"
+        " --frequency-penalty -0.5 --seed 9 -n 2 --max-tokens 7 --min-tokens 3 --stop x --stop-token-id 5"
+        " --stop-token-id 6 --logit-bias 8=-100 --logit-bias 9=2.5 --logprobs 0 --prompt-logprobs 2 --ignore-eos"
+    )
+    cli("generate", "Hi", *flags.split(), "--address", server.address)
+    sampling = sent(server).sampling
+    assert sampling == types_pb2.SamplingParams(
+        temperature=0.5,
+        top_p=0.75,
+        top_k=4,
+        min_p=0.25,
+        repetition_penalty=1.5,
+        presence_penalty=0.5,
+        frequency_penalty=-0.5,
+        seed=9,
+        n=2,
+        max_tokens=7,
+        min_tokens=3,
+        stop=["x"],
+        stop_token_ids=[5, 6],
+        logit_bias={8: -100, 9: 2.5},
+        logprobs=0,
+        prompt_logprobs=2,
+        ignore_eos=True,
+    )
+    assert {field.name for field, _ in sampling.ListFields()} == set(types_pb2.SamplingParams.DESCRIPTOR.fields_by_name)
+
+
+def test_a_bias_that_is_none_says_what_is_allowed(cli: Cli, server: ScriptedInference) -> None:
+    """Before anything is sent."""
+    ran = cli("generate", "Hi", "--logit-bias", "8:1", "--address", server.address)
+    assert ran.code == 2
+    assert "got '8:1'; allowed: ID=VALUE" in ran.err
+    assert not server.seen
+
+
+def test_every_choice_is_printed(cli: Cli, server: ScriptedInference) -> None:
+    """Who asks for two answers sees two."""
+    other = [delta("Lyon.", 9, choice=1), finished(choice=1)]
+    server.script = [started(), prompt_logprobs(4), delta("Paris.", 11), *other, finished(), final()]
+    assert cli("generate", "Hi", "-n", "2", "--address", server.address).out == "Paris.\n\nLyon.\n"
+    answer = json.loads(cli("generate", "Hi", "-n", "2", "--json", "--address", server.address).out)
+    assert [choice["text"] for choice in answer["choices"]] == ["Paris.", "Lyon."]
+    assert answer["prompt_logprobs"] == [{"token_id": 4, "logprob": -1.0, "top": [{"token_id": 9, "logprob": -0.25}]}]
 
 
 def test_absent_options_stay_absent(cli: Cli, server: ScriptedInference) -> None:

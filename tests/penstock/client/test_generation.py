@@ -17,6 +17,7 @@ from fakes.inference_server import (
     finished,
     paris,
     pocket_model,
+    prompt_logprobs,
     started,
 )
 
@@ -31,6 +32,7 @@ from penstock.client import (
     InternalError,
     RequestCancelledError,
     Started,
+    TopLogprob,
     Usage,
 )
 from penstock.inference.v1 import inference_pb2
@@ -70,6 +72,14 @@ async def test_text_of_a_stream_is_the_first_choice_alone(server: ScriptedInfere
 async def test_streamed_and_unary_answer_are_equal(driver: Any) -> None:
     """One conversion serves both, so a caller can change its mind."""
     assert await driver.stream_answer("go") == await driver.call("generate", "go")
+
+
+async def test_prompt_log_probabilities_add_up_over_the_events(server: ScriptedInference, driver: Any) -> None:
+    """A long prompt brings them in several events."""
+    server.script = [started(), prompt_logprobs(5, 6), prompt_logprobs(7), delta("a", 1), finished(), final()]
+    for answer in (await driver.call("generate", "go", prompt_logprobs=1), await driver.stream_answer("go")):
+        assert [token.token_id for token in answer.prompt_logprobs] == [5, 6, 7]
+        assert answer.prompt_logprobs[0].top == (TopLogprob(9, -0.25),)
 
 
 async def test_choices_are_kept_apart(server: ScriptedInference, driver: Any) -> None:

@@ -101,6 +101,20 @@ async def test_log_probabilities_start_at_the_offset(replica: RunningReplica) ->
     assert [len(entry.top) for entry in received.logprobs] == [2, 2]
 
 
+async def test_the_prompt_is_scored_for_the_choice_that_says_from_where(replica: RunningReplica) -> None:
+    """A prompt of several steps brings its log probabilities once, from the offset on, and before its first token."""
+    session = await replica.session()
+    prompt = [each % 250 for each in range(150)]
+    wanted = group(1, 2, prompt=prompt, max_tokens=2)
+    wanted.sampling.prompt_logprobs = 3
+    wanted.choices[0].prompt_logprob_offset = 50
+    await session.submit(wanted)
+    received = await session.read_ends([1, 2])
+    assert [entry.token_id for entry in received[1].prompt_logprobs] == prompt[50:]
+    assert {len(entry.top) for entry in received[1].prompt_logprobs} == {3}
+    assert received[2].prompt_logprobs == []
+
+
 async def test_a_cancelled_sequence_is_gone_within_one_step(replica: RunningReplica) -> None:
     """Nobody pays for tokens that nobody reads; the terminal event gives the credit back."""
     session = await replica.session()
@@ -230,16 +244,9 @@ def with_adapter() -> worker_pb2.SequenceGroup:
     return asked
 
 
-def with_prompt_logprobs() -> worker_pb2.SequenceGroup:
-    """Asks for the prompt's log probabilities."""
-    asked = group(1)
-    asked.sampling.prompt_logprobs = 0
-    return asked
-
-
 @pytest.mark.parametrize(
     ("asked", "feature"),
-    [(with_schema(), "constraint"), (with_adapter(), "adapter"), (with_prompt_logprobs(), "prompt_logprobs")],
+    [(with_schema(), "constraint"), (with_adapter(), "adapter")],
 )
 async def test_what_is_not_available_yet_is_refused_by_name(
     replica: RunningReplica, asked: worker_pb2.SequenceGroup, feature: str

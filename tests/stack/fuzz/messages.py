@@ -57,6 +57,7 @@ _HINTS: dict[str, st.SearchStrategy[Any]] = {
     "SamplingParams.stop": st.text(min_size=1, max_size=8),
     "SamplingParams.stop_token_ids": _TOKEN_IDS,
     "SamplingParams.logprobs": st.integers(0, 20),
+    "SamplingParams.prompt_logprobs": st.integers(0, 20),
     "LogitBiasEntry.key": _TOKEN_IDS,
     "LogitBiasEntry.value": st.floats(-100, 100, width=32),
     "Duration.seconds": st.integers(0, 1000),
@@ -65,7 +66,7 @@ _HINTS: dict[str, st.SearchStrategy[Any]] = {
     "CachePolicy.scope": st.text(min_size=1, max_size=8),
 }
 # A request that has one of these is refused by its name: seldom, so that others are reached.
-_SELDOM = frozenset({"constraint", "adapter", "echo", "prompt_logprobs", "max_error_rate"})
+_SELDOM = frozenset({"constraint", "adapter", "echo", "max_error_rate"})
 _LIKELY = frozenset({"request", "input"})
 _ONE_IN = 30
 
