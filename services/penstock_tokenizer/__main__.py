@@ -7,6 +7,7 @@ import uvloop
 
 from penstock.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 from penstock_shared.channels import open_channel
+from penstock_shared.child_process import ChildAbortedError
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import DirectoryWatcher
 from penstock_shared.errors import PenstockError
@@ -17,8 +18,8 @@ from penstock_shared.tracing import Tracer, make_tracer
 from penstock_tokenizer.catalog import Catalog
 from penstock_tokenizer.cpu_pool import CpuPool
 from penstock_tokenizer.limits import RequestLimits
+from penstock_tokenizer.rendering.bounds import RenderBounds
 from penstock_tokenizer.rendering.pool import RenderPool
-from penstock_tokenizer.rendering.process import RenderAbortedError, RenderBounds
 from penstock_tokenizer.service import TokenizerServicer
 from penstock_tokenizer.settings import TokenizerSettings
 
@@ -32,7 +33,7 @@ def main() -> None:
     configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
     try:
         uvloop.run(_serve(settings))
-    except (PenstockError, RenderAbortedError, OSError) as error:
+    except (PenstockError, ChildAbortedError, OSError) as error:
         fail_start(str(error))
 
 

@@ -8,8 +8,8 @@ import pytest_asyncio
 from fakes.tokenizer_dirs import MAKERS, write_tokenizer_dir
 
 from penstock_tokenizer.checkpoint import read_checkpoint
+from penstock_tokenizer.rendering.bounds import RenderBounds
 from penstock_tokenizer.rendering.pool import RenderPool
-from penstock_tokenizer.rendering.process import RenderBounds
 from penstock_tokenizer.tokenizer import TextTokenizer, make_tokenizer
 
 

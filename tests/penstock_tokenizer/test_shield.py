@@ -12,8 +12,8 @@ from penstock_tokenizer.chat import Chat, Message, Tool
 from penstock_tokenizer.checkpoint import ChatTemplate
 from penstock_tokenizer.control_tokens import ControlToken, ControlTokens
 from penstock_tokenizer.prompt import PromptWriter
+from penstock_tokenizer.rendering.bounds import RenderBounds
 from penstock_tokenizer.rendering.pool import RenderPool
-from penstock_tokenizer.rendering.process import RenderBounds
 from penstock_tokenizer.shield import ContentShield
 from penstock_tokenizer.tokenizer import TextTokenizer
 

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from penstock_shared.child_process import ChildAbortedError, ChildProcess
 from penstock_shared.errors import (
     FailedPreconditionError,
     InvalidArgumentError,
     PenstockError,
     ResourceExhaustedError,
 )
+from penstock_shared.frames import Frame, to_frame
 from penstock_shared.logs import get_logger
-from penstock_tokenizer.rendering.frames import Frame, Refusal, to_frame
-from penstock_tokenizer.rendering.process import RenderAbortedError, RenderBounds, RenderProcess
+from penstock_tokenizer.rendering.bounds import RenderBounds
+from penstock_tokenizer.rendering.refusal import Refusal
 
 _RETRY_AFTER_S = 0.1
 
@@ -30,8 +32,8 @@ class RenderPool:
     """
 
     def __init__(self, *, num_processes: int, max_pending: int, bounds: RenderBounds) -> None:
-        self._processes = [RenderProcess(bounds) for _ in range(num_processes)]
-        self._idle: asyncio.LifoQueue[RenderProcess] = asyncio.LifoQueue()
+        self._processes = [_process(bounds) for _ in range(num_processes)]
+        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
         self._max_pending = max_pending
         self._running: set[asyncio.Task[str]] = set()
         self._log = get_logger("rendering")
@@ -43,7 +45,7 @@ class RenderPool:
         """Starts all processes.
 
         Raises:
-            RenderAbortedError: one does not come up.
+            ChildAbortedError: one does not come up.
         """
         await asyncio.gather(*(process.start() for process in self._processes))
         for process in self._processes:
@@ -78,7 +80,7 @@ class RenderPool:
         process = await self._idle.get()
         try:
             answer = await self._exchange(process, source, variables)
-        except RenderAbortedError as error:
+        except ChildAbortedError as error:
             self._log.warning("render process ended", reason=str(error))
             raise FailedPreconditionError(f"the chat template cannot be rendered: {error}") from error
         finally:
@@ -87,19 +89,24 @@ class RenderPool:
             raise _to_error(Refusal(answer["refusal"]), answer["message"])
         return str(answer["text"])
 
-    async def _exchange(self, process: RenderProcess, source: str, variables: Mapping[str, Any]) -> Frame:
+    async def _exchange(self, process: ChildProcess, source: str, variables: Mapping[str, Any]) -> Frame:
         name = _digest(source)
         request: Frame = {"template": name, "variables": variables}
-        if name not in process.known_templates:
+        if name not in process.known:
             request["source"] = source
         answer: Frame = json.loads(await process.exchange(_checked_frame(request)))
-        process.known_templates.add(name)
+        process.known.add(name)
         return answer
 
     def _forget(self, task: asyncio.Task[str]) -> None:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()  # a caller that left does not ask: mark it as seen
+
+
+def _process(bounds: RenderBounds) -> ChildProcess:
+    margin_s = 1.0  # the process's own alarm comes first
+    return ChildProcess(bounds.command(), timeout_s=bounds.timeout_s + margin_s, alarm_s=bounds.timeout_s)
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Template
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 
+from penstock_shared.frames import Frame, read_frame, to_frame
 from penstock_tokenizer.rendering.environment import RaisedByTemplateError, make_environment
-from penstock_tokenizer.rendering.frames import Frame, Refusal, read_frame, to_frame
+from penstock_tokenizer.rendering.refusal import Refusal
 
 
 class BoundError(Exception):

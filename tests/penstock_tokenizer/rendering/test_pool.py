@@ -7,8 +7,8 @@ import psutil
 import pytest
 
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from penstock_tokenizer.rendering.bounds import RenderBounds
 from penstock_tokenizer.rendering.pool import RenderPool
-from penstock_tokenizer.rendering.process import RenderBounds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -4,7 +4,8 @@ import signal
 import subprocess
 import sys
 
-from penstock_tokenizer.rendering.frames import Refusal, to_frame
+from penstock_shared.frames import to_frame
+from penstock_tokenizer.rendering.refusal import Refusal
 from penstock_tokenizer.rendering.worker import TemplateRenderer
 
 COMMAND = (sys.executable, "-m", "penstock_tokenizer.rendering.worker", "0.2", str(256 * 1024 * 1024), "100")

@@ -1,28 +1,14 @@
-"""What the service and its render processes say to each other: JSON objects, each after its length.
+"""What a service and its child processes say to each other: JSON objects, each after its length.
 
-JSON and not pickle: a template that broke out of its sandbox must not be able to run code in the service.
+JSON and not pickle: what breaks out of its bounds in a child must not be able to run code in the service.
 """
 
-import enum
 import json
 from typing import Any, BinaryIO
 
 LENGTH_BYTES = 4
 
 Frame = dict[str, Any]
-
-
-class Refusal(enum.StrEnum):
-    """Why a template was not rendered."""
-
-    RAISED = "raised"
-    """The template refused its input with `raise_exception`."""
-    INPUT = "input"
-    """The template failed on this input."""
-    TEMPLATE = "template"
-    """The template is not valid, or does what the sandbox forbids."""
-    BOUNDS = "bounds"
-    """Output, memory, recursion or a range went over its bound."""
 
 
 def to_frame(content: Frame) -> bytes:

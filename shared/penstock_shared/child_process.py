@@ -1,31 +1,33 @@
-"""One render process as the service sees it: started when needed, killed when it does not answer in time."""
+"""A child process that answers one request at a time: started when needed, killed when it does not answer in time.
+
+For work on what may be hostile, which nothing inside an interpreter can bound. The child limits its own memory and sets
+an alarm (`SIGALRM` for time, `SIGPROF` for CPU time) whose default action ends it, whatever it is computing.
+"""
 
 import asyncio
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 
-from penstock_tokenizer.rendering.frames import LENGTH_BYTES, frame_length
+from penstock_shared.frames import LENGTH_BYTES, frame_length
 
-_WORKER_MODULE = "penstock_tokenizer.rendering.worker"
 _START_TIMEOUT_S = 30.0
-_MARGIN_S = 1.0  # the process's own alarm comes first
+_GRACE_S = 1.0  # for a process that is ending by itself
+_OVERTIME = (-signal.SIGALRM, -signal.SIGPROF, -signal.SIGKILL)
 
 
-@dataclass(frozen=True, slots=True)
-class RenderBounds:
-    """What one rendering may use: seconds, address space of its process, characters of output."""
+class ChildAbortedError(Exception):
+    """The process ended without an answer: time or memory ran out; expected of hostile work.
 
-    timeout_s: float = 2.0
-    max_memory_bytes: int = 512 * 1024 * 1024
-    max_output_chars: int = 4 * 1024 * 1024
+    Attributes:
+        is_overtime: it was ended because it took too long.
+    """
 
-
-class RenderAbortedError(Exception):
-    """The process ended without an answer: time or memory ran out; expected of hostile templates."""
+    def __init__(self, message: str, *, is_overtime: bool = False) -> None:
+        super().__init__(message)
+        self.is_overtime = is_overtime
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,26 @@ class _Running:
     writer: asyncio.StreamWriter
 
 
-class RenderProcess:
-    """A process that renders one request at a time.
+class ChildProcess:
+    """A process that answers frames, one by one. It writes an empty frame when it is ready.
 
     It is started by the standard library and not by the event loop: that one forks, and a fork calls gRPC's handlers.
 
     Args:
-        bounds: of each rendering.
+        command: what starts it.
+        timeout_s: how long one answer may take.
+        alarm_s: the time or CPU time after which it ends itself, for the words of the error.
+
+    Attributes:
+        known: names of what it has been told and keeps; emptied when it ends.
     """
 
-    def __init__(self, bounds: RenderBounds) -> None:
-        self._bounds = bounds
+    def __init__(self, command: Sequence[str], *, timeout_s: float, alarm_s: float) -> None:
+        self._command = command
+        self._timeout_s = timeout_s
+        self._alarm_s = alarm_s
         self._running: _Running | None = None
-        self.known_templates: set[str] = set()
+        self.known: set[str] = set()
 
     @property
     def pid(self) -> int | None:
@@ -60,7 +69,7 @@ class RenderProcess:
         """Starts the process unless it runs.
 
         Raises:
-            RenderAbortedError: it does not come up.
+            ChildAbortedError: it does not come up.
         """
         if self._running is not None:
             return
@@ -74,21 +83,18 @@ class RenderProcess:
         """Sends a frame and returns the body of its answer.
 
         Raises:
-            RenderAbortedError: there was no answer; the process is gone, the next exchange starts another.
+            ChildAbortedError: there was no answer; the process is gone, the next exchange starts another.
         """
         await self.start()
         assert self._running is not None
-        return await self._bounded(_exchange(self._running, request), self._bounds.timeout_s + _MARGIN_S)
+        return await self._bounded(_exchange(self._running, request), self._timeout_s)
 
     async def close(self) -> None:
         """Ends the process."""
         await self._end(grace_s=0)
 
     def _spawn(self, channel: socket.socket) -> "subprocess.Popen[bytes]":
-        bounds = self._bounds
-        limits = (str(bounds.timeout_s), str(bounds.max_memory_bytes), str(bounds.max_output_chars))
-        command = (sys.executable, "-m", _WORKER_MODULE, *limits)
-        return subprocess.Popen(command, stdin=channel.fileno(), stdout=channel.fileno())  # noqa: S603 - our own module
+        return subprocess.Popen(self._command, stdin=channel.fileno(), stdout=channel.fileno())  # noqa: S603 - our own
 
     async def _bounded(self, answer: Coroutine[None, None, bytes], timeout_s: float) -> bytes:
         try:
@@ -96,23 +102,23 @@ class RenderProcess:
                 return await answer
         except (OSError, asyncio.IncompleteReadError) as error:
             # A closed socket: the process is ending by itself. (TimeoutError is an OSError too.)
-            grace_s = 0 if isinstance(error, TimeoutError) else _MARGIN_S
-            raise RenderAbortedError(await self._end(grace_s)) from error
+            grace_s = 0 if isinstance(error, TimeoutError) else _GRACE_S
+            raise await self._end(grace_s) from error
         except BaseException:
             await asyncio.shield(self._end(grace_s=0))
             raise
 
-    async def _end(self, grace_s: float) -> str:
+    async def _end(self, grace_s: float) -> ChildAbortedError:
         """Waits for the process to end, kills it where it does not, and says how it ended."""
         running, self._running = self._running, None
-        self.known_templates = set()
+        self.known = set()
         if running is None:
-            return "its process was closed"
+            return ChildAbortedError("its process was closed")
         running.writer.close()
         code = await asyncio.to_thread(_wait_or_kill, running.process, grace_s)
-        if code in (-signal.SIGALRM, -signal.SIGKILL):
-            return f"it took longer than {self._bounds.timeout_s:g} s"
-        return f"its process ended with code {code}"
+        if code in _OVERTIME:
+            return ChildAbortedError(f"it took longer than {self._alarm_s:g} s", is_overtime=True)
+        return ChildAbortedError(f"its process ended with code {code}")
 
 
 def _wait_or_kill(process: "subprocess.Popen[bytes]", grace_s: float) -> int:
