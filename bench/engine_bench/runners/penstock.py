@@ -1,0 +1,47 @@
+"""Our engine: the replica's own, without the services around it."""
+
+from dataclasses import fields
+
+from engine_bench.lines import Generate, Options, Prompts, Refusal, Stopwatch, Times, serve
+
+from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+
+
+def _quantization(precision: str) -> dict[str, str]:
+    if precision != "int8":
+        return {}
+    if "quantize" not in {field.name for field in fields(EngineConfig)}:
+        raise Refusal("int8: not in this version")
+    return {"quantize": "int8"}
+
+
+def load(options: Options) -> tuple[str, Generate]:
+    """Greedy, as the others."""
+    engine, loaded = build_engine(
+        options.model_dir,
+        EngineConfig(
+            device="cpu",
+            dtype="bfloat16",
+            **_quantization(options.precision),
+            num_threads=options.num_threads,
+            max_running_sequences=options.max_num_sequences,
+            kv_memory_bytes=1 << 30,
+        ),
+    )
+
+    def generate(prompts: Prompts, num_tokens: int) -> Times:
+        watch = Stopwatch(len(prompts))
+        sampling = SamplingOptions(max_tokens=num_tokens, ignore_eos=True)
+        for index, prompt in enumerate(prompts):
+            engine.add(SequenceRequest(key=index, prompt_token_ids=prompt, sampling=sampling))
+        while engine.has_work:
+            for output in engine.step().outputs:
+                watch.note(output.key, len(output.token_ids))
+        return watch.times
+
+    return f"penstock, {loaded.kernels}", generate
+
+
+if __name__ == "__main__":
+    serve(load)
