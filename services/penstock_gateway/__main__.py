@@ -111,6 +111,8 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
         credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
         self._settings = settings
+        # Without a credential nobody else derives the same salts, and this gateway shares with itself only.
+        self._cache_salt = partial((credential or FleetCredential.of_nobody()).derive, "cache salt")
         self._open_channel = partial(
             open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
         )
@@ -233,6 +235,7 @@ class Gateway:
             metrics=self._metrics,
             identifiers=_identifiers(),
             client_buffer_bytes=self._settings.client_buffer_bytes,
+            cache_salt=self._cache_salt,
         )
         return InferenceService(
             pipeline,

@@ -20,7 +20,10 @@ _MAX_DEATHS = 2
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is to be generated: all that a replica needs to know of a request. Named after the request that began it."""
+    """What is to be generated: all that a replica needs to know of a request. Named after the request that began it.
+
+    Only requests of equal `cache_salt` share cached keys and values.
+    """
 
     request_id: str
     spec: ModelSpec
@@ -30,6 +33,7 @@ class Job:
     criticality: Criticality
     deadline: Deadline
     trace: TraceContext
+    cache_salt: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
@@ -63,6 +63,7 @@ class Pipeline:
         metrics: counts.
         identifiers: names and numbers for new requests.
         client_buffer_bytes: most output that may wait for one client to read it.
+        cache_salt: of a tenant; see `Job.cache_salt`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Pipeline:
         metrics: GatewayMetrics,
         identifiers: Identifiers,
         client_buffer_bytes: int,
+        cache_salt: Callable[[str], bytes],
     ) -> None:
         self._models = models
         self._limits = limits
@@ -95,6 +97,7 @@ class Pipeline:
         self._metrics = metrics
         self._identifiers = identifiers
         self._client_buffer_bytes = client_buffer_bytes
+        self._cache_salt = cache_salt
 
     @asynccontextmanager
     async def answer(
@@ -311,6 +314,7 @@ class Pipeline:
             criticality=request.asked.criticality,
             deadline=request.deadline,
             trace=request.trace.request,
+            cache_salt=self._cache_salt(request.tenant),
         )
 
     def _make_buffer(self, interruption: Interruption, *, is_streaming: bool) -> AnswerBuffer:

@@ -54,6 +54,10 @@ class FleetCredential:
         """One that nobody can show, for a door that lets nobody in."""
         return cls(secrets.token_urlsafe(_NUM_BYTES))
 
+    def derive(self, purpose: str, name: str) -> bytes:
+        """A secret of its own for a purpose and a name: 32 bytes, the same for whoever holds this one (HMAC-SHA256)."""
+        return hmac.digest(self.secret.encode(), f"{purpose}\0{name}".encode(), "sha256")
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What a caller sends."""
         return ((METADATA_KEY, self.secret),)

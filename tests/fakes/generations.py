@@ -32,7 +32,17 @@ def job(
         max_output_tokens=100,
         draw_seed=lambda: 1,
     )
-    return Job(request_id, SPEC, [1] * 10, sampling, tenant, criticality, deadline or Deadline.after(60), _TRACE)
+    return Job(
+        request_id=request_id,
+        spec=SPEC,
+        prompt_token_ids=[1] * 10,
+        sampling=sampling,
+        tenant=tenant,
+        criticality=criticality,
+        deadline=deadline or Deadline.after(60),
+        trace=_TRACE,
+        cache_salt=tenant.encode(),
+    )
 
 
 def open_buffer(*, is_streaming: bool = True) -> AnswerBuffer:

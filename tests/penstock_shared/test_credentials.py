@@ -27,6 +27,15 @@ def test_only_the_same_secret_matches(tmp_path: Path) -> None:
     assert not credential.matches(((METADATA_KEY, ""),))
 
 
+def test_derived_secrets_differ_by_purpose_and_name_and_agree_between_holders() -> None:
+    """Gateways name a tenant's cached blocks alike, and no tenant's name tells another's."""
+    secret = FleetCredential("s" * 43)
+    derived = [secret.derive(*words) for words in [("salt", "a"), ("salt", "b"), ("key", "a"), ("salta", "")]]
+    assert len(set(derived)) == 4
+    assert derived[0] == FleetCredential("s" * 43).derive("salt", "a")
+    assert derived[0] != FleetCredential("t" * 43).derive("salt", "a")
+
+
 @pytest.mark.parametrize("content", [None, "", "short"])
 def test_a_missing_or_short_secret_is_refused_by_name(tmp_path: Path, content: str | None) -> None:
     """An empty secret file would let everybody in."""

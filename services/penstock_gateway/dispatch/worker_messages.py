@@ -71,6 +71,7 @@ def sequence_group(
         tenant=job.tenant,
         criticality=types_pb2.Criticality.ValueType(job.criticality.value),
         traceparent=job.trace.traceparent(),
+        cache_salt=job.cache_salt,
     )
 
 
