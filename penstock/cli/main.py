@@ -96,6 +96,9 @@ def up(
     replicas: Annotated[int, typer.Option(min=1, help="Workers that serve it.")] = 2,
     device: Annotated[Device, typer.Option(help="What they compute on.")] = Device.AUTO,
     dtype: Annotated[Dtype, typer.Option(help="What they compute with.")] = Dtype.AUTO,
+    no_prefix_cache: Annotated[
+        bool, typer.Option("--no-prefix-cache", help="Compute equal beginnings of prompts anew for each.")
+    ] = False,
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
@@ -153,6 +156,7 @@ def up(
         num_replicas=replicas,
         device=device.value,
         dtype=dtype.value,
+        has_prefix_cache=not no_prefix_cache,
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),

@@ -97,7 +97,8 @@ def _tokenizer(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
 
 
 def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
-    return {
+    switched_off = {} if settings.has_prefix_cache else {"PENSTOCK_WORKER_PREFIX_CACHE": "false"}
+    return switched_off | {
         "PENSTOCK_WORKER_FLEET_BIND": addresses.fleet,
         "PENSTOCK_WORKER_MODEL_DIR": str(settings.model_dir),
         "PENSTOCK_WORKER_MODEL_NAME": settings.model_name,

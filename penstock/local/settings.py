@@ -22,6 +22,7 @@ class StackSettings:
         num_replicas: how many workers serve it.
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        has_prefix_cache: whether the workers compute equal beginnings of prompts once.
         ports: 0 means a free one.
         tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
         tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
@@ -35,6 +36,7 @@ class StackSettings:
     num_replicas: int = 2
     device: str = "auto"
     dtype: str = "auto"
+    has_prefix_cache: bool = True
     ports: Ports = field(default_factory=Ports)
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -36,6 +36,7 @@ class WorkerSettings(ServiceSettings):
     max_running_sequences: int = Field(64, ge=1)
     max_step_tokens: int = Field(2048, ge=1)
     block_size: int = Field(16, ge=1)
+    prefix_cache: bool = True
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
     # What nodes of the same Ray prove themselves with.
     ray_token_file: Path | None = None

@@ -12,6 +12,7 @@ from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
 from penstock_worker.engine.model_runner import ModelRunner
+from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.validation import EngineLimits
@@ -36,6 +37,7 @@ class EngineConfig:
         max_running_sequences: sequences computed at one time.
         max_step_tokens: most tokens computed in one step.
         block_size: tokens of one KV block.
+        prefix_cache: whether keys and values of equal beginnings are computed once.
         num_threads: threads of one CPU operation; None leaves torch's choice. Holds for the whole process.
     """
 
@@ -45,6 +47,7 @@ class EngineConfig:
     max_running_sequences: int = 64
     max_step_tokens: int = 2048
     block_size: int = 16
+    prefix_cache: bool = True
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -113,6 +116,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     checkpoint = Checkpoint(model_dir)
     weights = _read_weights(checkpoint, model, config)
     kv_plan = _plan_kv_cache(model, weights, config)
+    revision = weights_revision(model_dir, checkpoint.files)
     engine = Engine(
         scheduler=_scheduler(kv_plan, config),
         runner=_runner(model, weights, kv_plan),
@@ -120,11 +124,12 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         limits=_limits(kv_plan, config),
         vocab_size=model.vocab_size,
         eos_token_ids=frozenset(eos_token_ids),
+        revision=revision,
     )
     num_parameters = sum(tensor.numel() for tensor in weights.tensors())
     loaded = LoadedModel(
         architecture=architecture,
-        revision=weights_revision(model_dir, checkpoint.files),
+        revision=revision,
         context_length=kv_plan.context_length,
         vocab_size=model.vocab_size,
         eos_token_ids=eos_token_ids,
@@ -162,7 +167,7 @@ def _plan_kv_cache(model: DecoderConfig, weights: DecoderWeights, config: Engine
 
 def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
     return Scheduler(
-        BlockPool(kv_plan.num_blocks, kv_plan.block_size),
+        BlockPool(kv_plan.num_blocks, kv_plan.block_size, PrefixIndex() if config.prefix_cache else None),
         max_running_sequences=config.max_running_sequences,
         max_step_tokens=config.max_step_tokens,
     )

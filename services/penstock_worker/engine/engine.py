@@ -5,13 +5,15 @@ Not thread-safe: one thread owns an engine. `step()` reads schedule, run, sample
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock_shared.errors import InternalError, PenstockError
 from penstock_shared.logs import get_logger
+from penstock_shared.prefix_chain import root_hash
 from penstock_worker.engine.model_runner import StepLogits
-from penstock_worker.engine.plan import StepPlan
+from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sampler import SampledToken, Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import FinishReason, Sequence, SequenceOutput, SequenceRequest, TokenLogprobs
@@ -37,17 +39,28 @@ class StepResult:
         duration_s: wall time of the step.
         outputs: in order; a sequence still in its prefill has none, unless its prompt is scored.
         num_sequences: sequences that the step computed tokens of.
+        prefix_changes: blocks that can be found again since this step, or no more, in order.
     """
 
     step: int
     duration_s: float
     outputs: list[SequenceOutput]
     num_sequences: int
+    prefix_changes: list[PrefixChange] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """Counters of an engine. `step`, `num_preemptions` and `num_generated_tokens` only grow."""
+    """Counters of an engine.
+
+    Attributes:
+        num_free_blocks: blocks that no sequence holds, cached ones included.
+        num_cached_blocks: blocks that can be found by their tokens, held or free.
+        num_computed_tokens: tokens whose keys and values steps computed; like all below it only grows.
+        num_prefix_query_tokens: tokens that were looked for in the prefix cache when their sequences started.
+        num_prefix_hit_tokens: those that were found.
+        num_evicted_blocks: cached blocks that were handed out to be written anew.
+    """
 
     step: int
     num_running: int
@@ -56,6 +69,11 @@ class EngineStats:
     num_free_blocks: int
     num_preemptions: int
     num_generated_tokens: int
+    num_cached_blocks: int = 0
+    num_computed_tokens: int = 0
+    num_prefix_query_tokens: int = 0
+    num_prefix_hit_tokens: int = 0
+    num_evicted_blocks: int = 0
 
 
 class Engine:
@@ -68,6 +86,7 @@ class Engine:
         limits: what a sequence may ask for; consistent with the scheduler's and the runner's.
         vocab_size: token ids are below it.
         eos_token_ids: tokens that end every sequence that does not ignore them.
+        revision: of the weights; part of the names of cached blocks.
         clock_ns: stamps the times of sequences and steps.
     """
 
@@ -80,6 +99,7 @@ class Engine:
         limits: EngineLimits,
         vocab_size: int,
         eos_token_ids: frozenset[int],
+        revision: str = "",
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._scheduler = scheduler
@@ -88,11 +108,13 @@ class Engine:
         self._limits = limits
         self._vocab_size = vocab_size
         self._eos_token_ids = eos_token_ids
+        self._revision = revision
         self._clock_ns = clock_ns
         self._sequences: dict[int, Sequence] = {}
         self._ended_at_add: dict[int, SequenceOutput] = {}
         self._num_added = 0
         self._num_steps = 0
+        self._num_computed_tokens = 0
         self._num_generated_tokens = 0
 
     @property
@@ -148,10 +170,12 @@ class Engine:
         if plan.chunks:
             outputs += self._run(plan)
         duration_s = (self._clock_ns() - started_ns) / 1e9
-        return StepResult(self._num_steps, duration_s, outputs, len(plan.chunks))
+        changes = self._scheduler.take_prefix_changes()
+        return StepResult(self._num_steps, duration_s, outputs, len(plan.chunks), changes)
 
     def stats(self) -> EngineStats:
         """The counters now."""
+        prefix = self._scheduler.prefix_stats()
         return EngineStats(
             step=self._num_steps,
             num_running=self._scheduler.num_running,
@@ -160,6 +184,11 @@ class Engine:
             num_free_blocks=self._scheduler.num_free_blocks,
             num_preemptions=self._scheduler.num_preemptions,
             num_generated_tokens=self._num_generated_tokens,
+            num_cached_blocks=prefix.num_cached_blocks,
+            num_computed_tokens=self._num_computed_tokens,
+            num_prefix_query_tokens=prefix.num_query_tokens,
+            num_prefix_hit_tokens=prefix.num_hit_tokens,
+            num_evicted_blocks=prefix.num_evicted_blocks,
         )
 
     def check_invariants(self) -> None:
@@ -179,6 +208,7 @@ class Engine:
             ending_token_ids=sampling.stop_token_ids | eos_token_ids,
             max_total_tokens=min(max_total_tokens, self._limits.context_length),
             queued_ns=self._clock_ns(),
+            prefix_root=root_hash(cache_salt=request.cache_salt, revision=self._revision),
         )
 
     def _run(self, plan: StepPlan) -> list[SequenceOutput]:
@@ -190,8 +220,18 @@ class Engine:
             _log.exception("engine step failed", num_sequences=len(plan.chunks))
             return [self._failed(sequence) for sequence in self._scheduler.running]
         now_ns = self._clock_ns()
+        pairs = list(zip(sampling, sampled, strict=True))
+        failed_keys = {sequence.key for sequence, token in pairs if isinstance(token, PenstockError)}
+        self._keep_computed(plan.chunks, failed_keys)
         scored = [self._score(*item) for item in logits.prompt_scores.items()]
-        return scored + [self._apply(*pair, now_ns) for pair in zip(sampling, sampled, strict=True)]
+        return scored + [self._apply(*pair, now_ns) for pair in pairs]
+
+    def _keep_computed(self, chunks: list[Chunk], failed_keys: set[int]) -> None:
+        """Has what a step computed found by others, except of sequences that failed in it."""
+        for chunk in chunks:
+            self._num_computed_tokens += len(chunk.token_ids)
+            if chunk.key not in failed_keys:
+                self._scheduler.keep_computed(self._sequences[chunk.key])
 
     def _score(self, key: int, scores: list[TokenLogprobs]) -> SequenceOutput:
         self._sequences[key].num_scored_tokens += len(scores)
@@ -225,6 +265,6 @@ class Engine:
         error: PenstockError | None = None,
     ) -> SequenceOutput:
         del self._sequences[sequence.key]
-        self._scheduler.remove(sequence)
+        self._scheduler.remove(sequence, is_spoilt=reason is FinishReason.ERROR)
         end = sequence.ended(reason, stop_token_id=stop_token_id, error=error)
         return SequenceOutput(sequence.key, [], [], end)

@@ -8,15 +8,21 @@ steps as they need.
 When a sequence needs a block and none is free, the running sequence that goes last gives up its blocks and waits to be
 computed again. If that is the needy one itself, it keeps what it has and sits the step out. So the first in line always
 advances, and with it the whole.
+
+A sequence that starts takes over the blocks that hold its first tokens already. While one that goes before it is about
+to compute more of these tokens, it does not start: it will find them. Those behind it may start meanwhile.
 """
 
 from bisect import insort
+from collections.abc import Mapping
 from operator import attrgetter
 
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.scoring import bounded_chunk, scoring_of
-from penstock_worker.engine.sequence import Sequence, empty_ids
+from penstock_worker.engine.sequence import Sequence
+from penstock_worker.engine.sequence_blocks import PrefixStats, SequenceBlocks
 
 _priority = attrgetter("priority")
 
@@ -32,6 +38,7 @@ class Scheduler:
 
     def __init__(self, pool: BlockPool, *, max_running_sequences: int, max_step_tokens: int) -> None:
         self._pool = pool
+        self._blocks = SequenceBlocks(pool)
         self._max_running_sequences = max_running_sequences
         self._max_step_tokens = max_step_tokens
         self._waiting: list[Sequence] = []  # this and the next in order of priority
@@ -70,11 +77,11 @@ class Scheduler:
         """Queues a new sequence."""
         insort(self._waiting, sequence, key=_priority)
 
-    def remove(self, sequence: Sequence) -> None:
-        """Takes out a sequence that has ended and frees its blocks."""
+    def remove(self, sequence: Sequence, *, is_spoilt: bool = False) -> None:
+        """Takes out a sequence that has ended and frees its blocks; where they are spoilt, for nobody to find."""
         if sequence in self._running:
             self._running.remove(sequence)
-            self._release_blocks(sequence)
+            self._blocks.release(sequence, is_spoilt=is_spoilt)
         else:
             self._waiting.remove(sequence)
 
@@ -89,6 +96,18 @@ class Scheduler:
         chunks += self._prefill_chunks(self._max_step_tokens - len(chunks), now_ns)
         return StepPlan(chunks, fresh_block_ids)
 
+    def keep_computed(self, sequence: Sequence) -> None:
+        """Has what was computed of a running sequence found by others. For after a step that has succeeded."""
+        self._blocks.keep_computed(sequence)
+
+    def prefix_stats(self) -> PrefixStats:
+        """What was looked for and found, and what is there to be found."""
+        return self._blocks.stats()
+
+    def take_prefix_changes(self) -> list[PrefixChange]:
+        """What can be found or can no more since the last call."""
+        return self._blocks.take_changes()
+
     def check_invariants(self) -> None:
         """Raises AssertionError where the books do not agree."""
         self._pool.check_invariants([list(sequence.block_ids) for sequence in self._running])
@@ -101,26 +120,56 @@ class Scheduler:
             raise AssertionError(f"{len(self._running)} sequences run")
 
     def _admit(self) -> list[int]:
-        """Starts waiting sequences that there are tokens, a place and blocks for; returns the blocks given to them."""
+        """Starts waiting sequences that there are tokens, a place and blocks for; returns the fresh blocks they got."""
         fresh_block_ids: list[int] = []
-        while self._waiting and self._make_room(self._waiting[0]):
-            sequence = self._waiting.pop(0)
-            fresh_block_ids += self._grow(sequence, len(sequence.token_ids))
+        upcoming = self._upcoming_blocks() if self._waiting else {}
+        position = 0
+        while position < len(self._waiting):
+            sequence = self._waiting[position]
+            found = self._blocks.find(sequence)
+            if self._will_find_more(sequence, found, upcoming):
+                position += 1
+                continue
+            if not self._make_room(sequence, found):
+                break
+            self._waiting.pop(position)  # those that had to make room wait behind it
+            fresh_block_ids += self._blocks.start(sequence, found)
             insort(self._running, sequence, key=_priority)
+            self._add_upcoming_blocks(sequence, upcoming)
         return fresh_block_ids
 
-    def _make_room(self, sequence: Sequence) -> bool:
+    def _upcoming_blocks(self) -> dict[bytes, tuple[int, int]]:
+        """The blocks that prefills are about to compute, by name, with the priority of the first to do so."""
+        upcoming: dict[bytes, tuple[int, int]] = {}
+        for sequence in self._running:
+            if sequence.num_uncomputed_tokens > 1:
+                self._add_upcoming_blocks(sequence, upcoming)
+        return upcoming
+
+    def _add_upcoming_blocks(self, sequence: Sequence, upcoming: dict[bytes, tuple[int, int]]) -> None:
+        first = sequence.num_computed_tokens // self._pool.block_size
+        for block in self._blocks.names(sequence)[first:]:
+            upcoming[block.hash] = min(upcoming.get(block.hash, sequence.priority), sequence.priority)
+
+    def _will_find_more(self, sequence: Sequence, found: list[int], upcoming: Mapping[bytes, tuple[int, int]]) -> bool:
+        """Whether one that goes before it is about to compute the next of its blocks."""
+        if not upcoming or (len(found) + 1) * self._pool.block_size > sequence.num_findable_tokens:
+            return False
+        priority = upcoming.get(self._blocks.names(sequence)[len(found)].hash)
+        return priority is not None and priority < sequence.priority
+
+    def _make_room(self, sequence: Sequence, found: list[int]) -> bool:
         """Whether `sequence` can start now, if need be at the cost of less critical ones."""
         if not self._has_budget_for(sequence):
             return False
-        if self._has_room_for(sequence):
+        if self._has_room_for(sequence, found):
             return True
         victims = [other for other in self._running if other.request.criticality < sequence.request.criticality]
-        num_reclaimable = sum(self._pool.num_released_by(victim.block_ids) for victim in victims)
-        num_needed = self._num_blocks_to_start(sequence) - len(victims)
-        if not victims or self._pool.num_free + num_reclaimable < num_needed:
+        released = [block_id for victim in victims for block_id in victim.block_ids]
+        num_needed = self._num_blocks_to_start(sequence, found) - len(victims)
+        if not victims or self._pool.num_spare(found, released) < num_needed:
             return False
-        while not self._has_room_for(sequence):
+        while not self._has_room_for(sequence, found):
             self._preempt(victims.pop())
         return True
 
@@ -130,13 +179,14 @@ class Scheduler:
         claims = [other.num_uncomputed_tokens for other in self._running if other.priority < priority]
         return sum(claims) < self._max_step_tokens
 
-    def _has_room_for(self, sequence: Sequence) -> bool:
+    def _has_room_for(self, sequence: Sequence, found: list[int]) -> bool:
         has_place = len(self._running) < self._max_running_sequences
-        return has_place and self._pool.num_free >= self._num_blocks_to_start(sequence)
+        return has_place and self._pool.num_spare(found) >= self._num_blocks_to_start(sequence, found)
 
-    def _num_blocks_to_start(self, sequence: Sequence) -> int:
-        """Its own blocks and one for each that runs: else the next steps' growth would undo the start."""
-        return self._pool.num_blocks_for(len(sequence.token_ids) + 1) + len(self._running)
+    def _num_blocks_to_start(self, sequence: Sequence, found: list[int]) -> int:
+        """The blocks that it lacks and one for each that runs: else the next steps' growth would undo the start."""
+        num_missing = self._pool.num_blocks_for(len(sequence.token_ids) + 1) - len(found)
+        return num_missing + len(self._running)
 
     def _decoding(self, fresh_block_ids: list[int]) -> list[Sequence]:
         """The sequences that take one token in this step. Adds the blocks that they got to `fresh_block_ids`."""
@@ -159,7 +209,7 @@ class Scheduler:
             if self._running[-1] is sequence:
                 return False
             self._preempt(self._running[-1])
-        fresh_block_ids += self._grow(sequence, num_tokens)
+        fresh_block_ids += self._blocks.grow(sequence, num_tokens)
         return True
 
     def _prefill_chunks(self, num_left: int, now_ns: int) -> list[Chunk]:
@@ -173,26 +223,14 @@ class Scheduler:
                 chunks.append(chunk)
         return chunks
 
-    def _grow(self, sequence: Sequence, num_tokens: int) -> list[int]:
-        """Gives `sequence` the blocks that it lacks for `num_tokens` tokens; returns them."""
-        num_missing = self._pool.num_blocks_for(num_tokens) - len(sequence.block_ids)
-        block_ids = self._pool.allocate(num_missing)
-        sequence.block_ids.extend(block_ids)
-        return block_ids
-
     def _preempt(self, sequence: Sequence) -> None:
-        """Takes its blocks and queues it again: keys and values of all its tokens will be computed anew."""
+        """Takes its blocks and queues it again: what is not found of its keys and values will be computed anew."""
         self._running.remove(sequence)
-        self._release_blocks(sequence)
-        if sequence.num_computed_tokens:
+        if sequence.num_computed_tokens > sequence.num_found_tokens:
             sequence.num_preemptions += 1
             self._num_preemptions += 1
-        sequence.num_computed_tokens = 0
+        self._blocks.release(sequence)
         self.add(sequence)
-
-    def _release_blocks(self, sequence: Sequence) -> None:
-        self._pool.release(sequence.block_ids)
-        sequence.block_ids = empty_ids()
 
 
 def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:

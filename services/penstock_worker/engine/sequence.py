@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from penstock_shared.errors import PenstockError
+from penstock_shared.prefix_chain import PrefixBlock
 
 
 class FinishReason(Enum):
@@ -68,6 +69,7 @@ class SequenceRequest:
         criticality: 1 (sheddable), 2 (standard) or 3 (critical).
         prompt_logprobs: number of alternatives to report beside each prompt token; None reports nothing of the prompt.
         prompt_logprob_offset: first prompt position to report; at least 1, for nothing precedes the first token.
+        cache_salt: only sequences of equal salt share blocks.
     """
 
     key: int
@@ -78,6 +80,7 @@ class SequenceRequest:
     criticality: int = 2
     prompt_logprobs: int | None = None
     prompt_logprob_offset: int = 1
+    cache_salt: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +162,15 @@ class Sequence:
         ending_token_ids: tokens that end it: its stop tokens and, unless ignored, the model's.
         max_total_tokens: prompt and output together are never longer.
         queued_ns: when it was added.
+        prefix_root: root hash of its prefix chain.
         token_ids: prompt and output so far.
         num_computed_tokens: how many of them have their keys and values in the blocks.
         block_ids: its KV blocks, in order of position.
         num_scored_tokens: prompt tokens that need no score any more: the first, and those whose scores are out.
+        prefix_blocks: names of the first full blocks of its tokens, as many as were needed so far.
+        num_kept_blocks: how many of its blocks were put into the prefix index, or found there, since it started to run.
+        num_found_tokens: of its computed tokens, those that were found when it started to run.
+        cached_prompt_tokens: those of its prompt that were found at its first start.
     """
 
     request: SequenceRequest
@@ -170,10 +178,15 @@ class Sequence:
     ending_token_ids: frozenset[int]
     max_total_tokens: int
     queued_ns: int
+    prefix_root: bytes = b""
     token_ids: "array[int]" = field(init=False)
     num_computed_tokens: int = 0
     block_ids: "array[int]" = field(default_factory=empty_ids)
     num_scored_tokens: int = field(init=False)
+    prefix_blocks: list[PrefixBlock] = field(default_factory=list)
+    num_kept_blocks: int = 0
+    num_found_tokens: int = 0
+    cached_prompt_tokens: int = 0
     num_preemptions: int = 0
     prefill_start_ns: int | None = None
     first_token_ns: int | None = None
@@ -204,6 +217,16 @@ class Sequence:
         return len(self.token_ids) - self.num_computed_tokens
 
     @property
+    def num_findable_tokens(self) -> int:
+        """Its first tokens that need not be computed where their keys and values are there.
+
+        Not the last one, whose logits are needed, and none that precedes a prompt token that has no score yet.
+        """
+        num_findable = len(self.token_ids) - 1
+        is_scored = self.request.prompt_logprobs is not None
+        return min(num_findable, self.num_scored_tokens - 1) if is_scored else num_findable
+
+    @property
     def is_full(self) -> bool:
         """Whether its length limit is reached."""
         return len(self.token_ids) >= self.max_total_tokens
@@ -216,6 +239,7 @@ class Sequence:
             reason=reason,
             stop_token_id=stop_token_id,
             error=error,
+            cached_prompt_tokens=self.cached_prompt_tokens,
             num_preemptions=self.num_preemptions,
             queued_ns=self.queued_ns,
             prefill_start_ns=self.prefill_start_ns,

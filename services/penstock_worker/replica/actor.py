@@ -81,6 +81,7 @@ class ReplicaActor:
             max_running_sequences=settings.max_running_sequences,
             max_step_tokens=settings.max_step_tokens,
             block_size=settings.block_size,
+            prefix_cache=settings.prefix_cache,
             num_threads=settings.num_threads,
         )
         return build_engine(settings.model_dir, config)

@@ -63,6 +63,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             choice_index=choice.index,
             sampling=sampling,
             criticality=group.criticality or _STANDARD,
+            cache_salt=group.cache_salt,
             **_prompt_scoring(group.sampling, choice),
         )
         yield SubmittedSequence(

@@ -68,6 +68,13 @@ def test_every_service_is_told_where_the_others_are() -> None:
     }
 
 
+def test_prefix_cache_is_switched_off_by_name() -> None:
+    """Where nothing is said, the operator's own environment decides."""
+    name = "PENSTOCK_WORKER_PREFIX_CACHE"
+    assert name not in environments(SETTINGS)["worker"]
+    assert environments(replace(SETTINGS, has_prefix_cache=False))["worker"][name] == "false"
+
+
 def test_tls_files_reach_the_gateway_alone() -> None:
     """Its door for clients is the one that others reach."""
     settings = replace(SETTINGS, tls_cert=Path("/c.pem"), tls_key=Path("/k.pem"), tls_client_ca=Path("/ca.pem"))

@@ -18,10 +18,10 @@ def test_shared_block_is_free_after_its_last_holder() -> None:
     pool = BlockPool(num_blocks=2, block_size=4)
     block_ids = pool.allocate(1)
     pool.share(block_ids)
-    assert pool.num_released_by(block_ids) == 0
+    assert pool.num_spare([], block_ids) == 1
     pool.release(block_ids)
     pool.check_invariants([block_ids])
-    assert (pool.num_free, pool.num_released_by(block_ids)) == (1, 1)
+    assert (pool.num_free, pool.num_spare([], block_ids)) == (1, 2)
     pool.release(block_ids)
     assert pool.num_free == 2
 

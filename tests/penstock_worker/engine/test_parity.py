@@ -76,6 +76,22 @@ def test_preempted_sequences_equal_transformers(
         assert_greedy_equal(reference(family), prompt, output)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_prefix_hits_equal_transformers(
+    family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+) -> None:
+    """What was computed for another prompt, or as another's output, is what would have been computed here."""
+    engine, _ = build_engine(checkpoint(family), EngineConfig())
+    stem = _prompts(1)[0] * 5
+    first = [*stem[:70], 3]
+    [answer] = _generate(engine, [first])
+    prompts = [[*stem[:70], 4, 5], [*stem[:40], *range(10, 50)], [*first, *answer, 6]]
+    outputs = _generate(engine, prompts)
+    assert engine.stats().num_prefix_hit_tokens == 64 + 32 + 128
+    for prompt, output in zip(prompts, outputs, strict=True):
+        assert_greedy_equal(reference(family), prompt, output)
+
+
 def test_numbers_that_overflow_reach_nobody_else(
     tmp_path: Path, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:

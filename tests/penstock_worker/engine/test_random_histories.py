@@ -1,13 +1,21 @@
-"""Random histories of add, cancel and step: the books always agree, and every output is what it would be alone."""
+"""Random histories of add, fork, cancel, fail and step, in pools so small that it takes preemptions and evictions.
 
+The books always agree, and every output is what it would be alone: with the prefix cache, without it, and with one
+whose names collide all the time.
+"""
+
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import pytest
 from fakes.paged_runner import PagedRunner, next_token_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock_shared.prefix_chain import PrefixBlock
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
@@ -33,13 +41,22 @@ LIMITS = st.builds(
 
 @dataclass(frozen=True)
 class Add:
-    """Adds a sequence; lengths are shares of what the engine's limits allow."""
+    """Adds the choices of a request; lengths are shares of what the engine's limits allow.
+
+    The first `common_share` of the prompt is the beginning of an earlier sequence, prompt and output, or else of what
+    many begin with.
+    """
 
     prompt_share: float
+    common_share: float
+    earlier: int
+    num_choices: int
     max_tokens: int
     num_resumed: int
     criticality: int
     min_tokens: int
+    salt: bytes
+    is_scored: bool
 
 
 @dataclass(frozen=True)
@@ -50,25 +67,65 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Fail:
+    """Has the model fail at its next step."""
+
+
+@dataclass(frozen=True)
 class Step:
     """Lets the engine do some steps."""
 
     num_steps: int
 
 
+Event = Add | Cancel | Fail | Step
+
 ADDS = st.builds(
     Add,
     prompt_share=st.floats(0, 1),
+    common_share=st.floats(0, 1),
+    earlier=st.integers(0, 30),
+    num_choices=st.sampled_from([1, 1, 1, 2, 3]),
     max_tokens=st.integers(1, 16),
     num_resumed=st.integers(0, 3),
     criticality=st.integers(1, 3),
     min_tokens=st.integers(0, 2),
+    salt=st.sampled_from([b"", b"", b"", b"other"]),
+    is_scored=st.sampled_from([False, False, False, True]),
 )
 HISTORIES = st.lists(
-    st.one_of(ADDS, st.builds(Cancel, choice=st.integers(0, 30)), st.builds(Step, num_steps=st.integers(1, 4))),
+    st.one_of(
+        ADDS,
+        ADDS,
+        st.builds(Cancel, choice=st.integers(0, 30)),
+        st.builds(Step, num_steps=st.integers(1, 4)),
+        st.builds(Step, num_steps=st.integers(1, 4)),
+        st.builds(Fail),
+    ),
     min_size=1,
     max_size=30,
 )
+
+
+class CollidingIndex(PrefixIndex):
+    """An index in which there are two names for all blocks."""
+
+    def find(self, blocks: Iterable[PrefixBlock]) -> list[int]:
+        """Looks for a chain of blocks by names that tell next to nothing."""
+        return super().find(_weakly_named(block, is_first=i == 0) for i, block in enumerate(blocks))
+
+    def keep(self, block: PrefixBlock, block_id: int, parent_id: int | None) -> int | None:
+        """Keeps a block by a name that tells next to nothing."""
+        return super().keep(_weakly_named(block, is_first=parent_id is None), block_id, parent_id)
+
+
+def _weakly_named(block: PrefixBlock, *, is_first: bool) -> PrefixBlock:
+    parent_hash = block.parent_hash if is_first else _weak(block.parent_hash)
+    return PrefixBlock(_weak(block.hash), parent_hash, block.token_bytes)
+
+
+def _weak(block_hash: bytes) -> bytes:
+    return bytes([block_hash[0] % 2])
 
 
 @dataclass
@@ -76,32 +133,36 @@ class History:
     """An engine with a fake model, and what was asked of it and came out."""
 
     limits: EngineLimits
+    index: PrefixIndex | None
     requests: dict[int, SequenceRequest] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
     outputs: dict[int, list[SequenceOutput]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        pool = BlockPool(self.limits.num_blocks, self.limits.block_size)
+        pool = BlockPool(self.limits.num_blocks, self.limits.block_size, self.index)
+        self.runner = PagedRunner(vocab_size=VOCAB_SIZE, block_size=self.limits.block_size)
         self.engine = Engine(
             scheduler=Scheduler(
                 pool,
                 max_running_sequences=self.limits.max_running_sequences,
                 max_step_tokens=self.limits.max_step_tokens,
             ),
-            runner=PagedRunner(vocab_size=VOCAB_SIZE, block_size=self.limits.block_size),
+            runner=self.runner,
             sampler=Sampler(),
             limits=self.limits,
             vocab_size=VOCAB_SIZE,
             eos_token_ids=frozenset({EOS_TOKEN_ID}),
         )
 
-    def play(self, event: Add | Cancel | Step) -> None:
+    def play(self, event: Event) -> None:
         """Does one thing to the engine."""
         match event:
             case Add():
                 self._add(event)
             case Cancel():
                 self._cancel(event.choice)
+            case Fail():
+                self.runner.num_failures = 1
             case Step():
                 for _ in range(event.num_steps):
                     self._step()
@@ -118,22 +179,33 @@ class History:
         assert not self.engine.has_work
 
     def _add(self, event: Add) -> None:
-        key = len(self.requests)
-        num_prompt_tokens = 1 + int(event.prompt_share * (self.limits.context_length - 2))
-        prompt = [(key * 5 + position) % VOCAB_SIZE for position in range(num_prompt_tokens)]
+        prompt = self._prompt(event)
         sampling = SamplingOptions(max_tokens=event.max_tokens, min_tokens=event.min_tokens)
-        alone = expected_output(SequenceRequest(key=key, prompt_token_ids=prompt, sampling=sampling), self.limits)
-        resumed = alone[0][: event.num_resumed]
-        request = SequenceRequest(
-            key=key,
-            prompt_token_ids=prompt,
-            output_token_ids=resumed,
-            sampling=sampling,
-            criticality=event.criticality,
-        )
-        self.engine.validate(request)
-        self.requests[key], self.outputs[key] = request, []
-        self.engine.add(request)
+        alone, _ = expected_output(SequenceRequest(key=0, prompt_token_ids=prompt, sampling=sampling), self.limits)
+        for choice_index in range(event.num_choices):
+            key = len(self.requests)
+            request = SequenceRequest(
+                key=key,
+                prompt_token_ids=prompt,
+                output_token_ids=alone[: event.num_resumed],
+                choice_index=choice_index,
+                sampling=sampling,
+                criticality=event.criticality,
+                cache_salt=event.salt,
+                prompt_logprobs=0 if event.is_scored else None,
+            )
+            self.engine.validate(request)
+            self.requests[key], self.outputs[key] = request, []
+            self.engine.add(request)
+
+    def _prompt(self, event: Add) -> list[int]:
+        num_tokens = 1 + int(event.prompt_share * (self.limits.context_length - 2))
+        beginning = list(range(num_tokens))
+        if event.earlier < len(self.requests):
+            beginning = [*self.requests[event.earlier].prompt_token_ids, *self.produced(event.earlier), *beginning]
+        num_common = int(event.common_share * num_tokens)
+        own = [len(self.requests) * 5 + position for position in range(num_tokens - num_common)]
+        return [token_id % VOCAB_SIZE for token_id in beginning[:num_common] + own]
 
     def _cancel(self, choice: int) -> None:
         if not self.requests:
@@ -151,6 +223,11 @@ class History:
             assert not self.has_ended(output.key), "output after the end"
             self.outputs[output.key].append(output)
         return result.num_sequences + len(result.outputs)
+
+    def produced(self, key: int) -> list[int]:
+        """The output of a sequence, what it was resumed with included."""
+        made = [token_id for output in self.outputs[key] for token_id in output.token_ids]
+        return [*self.requests[key].output_token_ids, *made]
 
     def has_ended(self, key: int) -> bool:
         """Whether the sequence had its terminal event."""
@@ -172,13 +249,14 @@ def expected_output(request: SequenceRequest, limits: EngineLimits) -> tuple[lis
         output.append(token_id)
 
 
-@settings(max_examples=300)
+@pytest.mark.parametrize("new_index", [PrefixIndex, CollidingIndex, lambda: None], ids=["cache", "collisions", "off"])
+@settings(max_examples=120)
 @given(limits=LIMITS, events=HISTORIES)
 def test_random_histories_end_as_if_each_sequence_ran_alone(
-    limits: EngineLimits, events: list[Add | Cancel | Step]
+    new_index: Callable[[], PrefixIndex | None], limits: EngineLimits, events: list[Event]
 ) -> None:
     """Whatever is added, cancelled and preempted, nobody's output changes, everybody ends once, every block is free."""
-    history = History(limits)
+    history = History(limits, new_index())
     for event in events:
         history.play(event)
     history.finish()
@@ -187,8 +265,9 @@ def test_random_histories_end_as_if_each_sequence_ran_alone(
     for key, request in history.requests.items():
         if key not in history.cancelled:
             tokens, reason = expected_output(request, limits)
-            produced = [token_id for output in history.outputs[key] for token_id in output.token_ids]
-            assert [*request.output_token_ids, *produced] == tokens
             end = history.outputs[key][-1].end
             assert end is not None
-            assert end.reason is reason
+            if end.reason is FinishReason.ERROR:
+                assert history.produced(key) == tokens[: len(history.produced(key))]
+            else:
+                assert (history.produced(key), end.reason) == (tokens, reason)

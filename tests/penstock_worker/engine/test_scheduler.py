@@ -2,6 +2,7 @@
 
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.plan import StepPlan
+from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import SamplingOptions, Sequence, SequenceRequest
 
@@ -165,3 +166,46 @@ def test_fresh_blocks_are_those_handed_out() -> None:
     _add(scheduler, sequence)
     plans = [_step(scheduler, sequence) for _ in range(5)]
     assert [plan.fresh_block_ids for plan in plans] == [[0, 1], [], [], [], [2]]
+
+
+def _caching_scheduler(**options: int) -> Scheduler:
+    pool = BlockPool(num_blocks=100, block_size=4, index=PrefixIndex())
+    return Scheduler(pool, **{"max_running_sequences": 8, "max_step_tokens": 64} | options)
+
+
+def test_those_behind_one_that_waits_for_a_prefix_start_meanwhile() -> None:
+    """Its wait is its own: the step has tokens left for others."""
+    scheduler = _caching_scheduler()
+    first, equal, other = _sequence(1, 20), _sequence(2, 20), _sequence(3, 3)
+    _add(scheduler, first, equal, other)
+    plan = _step(scheduler, first, equal, other)
+    assert _sizes(plan) == {1: 20, 3: 3}
+    for sequence in (first, other):
+        scheduler.keep_computed(sequence)
+    assert _sizes(_step(scheduler, first, equal, other)) == {1: 1, 2: 4, 3: 1}
+
+
+def test_critical_one_does_not_wait_for_a_prefix_of_a_less_critical_one() -> None:
+    """The other may not have its turn for long; it is computed twice instead."""
+    scheduler = _caching_scheduler(max_step_tokens=8)
+    bulk, critical = _sequence(1, 20, criticality=1), _sequence(2, 20, criticality=3)
+    _add(scheduler, bulk)
+    _step(scheduler, bulk)
+    _add(scheduler, critical)
+    assert _sizes(_step(scheduler, bulk, critical)) == {2: 8}
+
+
+def test_equal_blocks_computed_at_one_time_become_one() -> None:
+    """Two that could not wait for each other hold one copy from then on."""
+    scheduler = _caching_scheduler(max_step_tokens=8)
+    bulk, critical = _sequence(1, 20, criticality=1), _sequence(2, 20, criticality=3)
+    _add(scheduler, bulk)
+    _step(scheduler, bulk)
+    _add(scheduler, critical)
+    _step(scheduler, bulk, critical)
+    assert scheduler.num_free_blocks == 100 - 10
+    scheduler.keep_computed(critical)
+    scheduler.keep_computed(bulk)
+    scheduler.check_invariants()
+    assert scheduler.num_free_blocks == 100 - 8
+    assert bulk.block_ids[:2] == critical.block_ids[:2]
