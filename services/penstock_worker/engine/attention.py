@@ -11,6 +11,8 @@ import torch.nn.functional as F  # noqa: N812 torch's own name for it
 from penstock_worker.engine.attention_groups import AttentionGroup, Grouping
 from penstock_worker.engine.batch import StepBatch
 from penstock_worker.engine.kv_cache import KvCache
+from penstock_worker.engine.soft_cap import capped_attention
+from penstock_worker.models.attention_config import AttentionConfig
 
 
 class StepAttention:
@@ -19,14 +21,16 @@ class StepAttention:
     Args:
         cache: keeps the keys and values.
         batch: the step.
-        windows: per layer, how many positions a token sees; None sees all before it.
+        config: what the model computes.
     """
 
-    def __init__(self, cache: KvCache, batch: StepBatch, windows: tuple[int | None, ...]) -> None:
+    def __init__(self, cache: KvCache, batch: StepBatch, config: AttentionConfig) -> None:
         self._cache = cache
-        self._windows = windows
+        self._config = config
         self._slots = torch.from_numpy(batch.slots).to(cache.values.device)
-        self._groups = {window: Grouping(cache, batch, window).groups() for window in set(windows)}
+        self._groups = {
+            window: Grouping(cache, batch, window, config.alibi_slopes).groups() for window in set(config.windows)
+        }
 
     def __call__(self, layer: int, queries: torch.Tensor, keys_values: torch.Tensor) -> torch.Tensor:
         """Keeps keys and values, then attends.
@@ -40,7 +44,7 @@ class StepAttention:
             [num_tokens, num_heads * head_dim].
         """
         self._cache.write(layer, self._slots, keys_values)
-        groups = self._groups[self._windows[layer]]
+        groups = self._groups[self._config.windows[layer]]
         if len(groups) == 1 and isinstance(groups[0].rows, slice):
             return self._attend(layer, queries, groups[0])
         attended = queries.new_empty(queries.shape).flatten(1)
@@ -58,7 +62,17 @@ class StepAttention:
         num_sequences, num_lanes = group.block_tables.shape[0], queries.shape[0]
         if group.num_queries == 1:  # the heads that share a key take the place of queries: one product for all of them
             folded = queries.view(num_sequences, keys.shape[1], -1, queries.shape[-1])
-            return F.scaled_dot_product_attention(folded, keys, values, group.mask).reshape(num_lanes, -1)
+            return self._product(folded, keys, values, group.mask).reshape(num_lanes, -1)
         by_head = queries.view(num_sequences, group.num_queries, *queries.shape[1:]).transpose(1, 2)
-        attended = F.scaled_dot_product_attention(by_head, keys, values, group.mask, enable_gqa=True)
+        attended = self._product(by_head, keys, values, group.mask)
         return attended.transpose(1, 2).reshape(num_lanes, -1)
+
+    def _product(
+        self, queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Attention of [num_sequences, heads, num_queries, head_dim]; keys and values may have fewer heads."""
+        scale, soft_cap = self._config.scale, self._config.soft_cap
+        if soft_cap is not None:
+            return capped_attention(queries, keys, values, mask, scale=scale, soft_cap=soft_cap)
+        is_grouped = queries.shape[1] != keys.shape[1]
+        return F.scaled_dot_product_attention(queries, keys, values, mask, scale=scale, enable_gqa=is_grouped)

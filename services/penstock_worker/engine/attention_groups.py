@@ -32,7 +32,9 @@ class AttentionGroup:
         num_queries: tokens of the longest chunk.
         rows: the chunks' rows of the step, where they lie end to end and have equal lengths; else how to gather them.
         block_tables: [num_sequences, num_blocks], the blocks that any query of the chunk sees.
-        mask: [num_sequences, 1, num_queries, num_blocks * block_size], 0 where a query sees a key and -inf elsewhere.
+        mask: added to the scores, -inf where a query does not see a key: [num_sequences, 1, num_queries, num_blocks *
+            block_size]; with ALiBi one for each query head, which for single queries stand as [num_sequences,
+            num_kv_heads, heads of a key head, num_blocks * block_size].
     """
 
     num_queries: int
@@ -48,12 +50,20 @@ class Grouping:
         cache: gives the block size, the padding block and the device.
         batch: the step.
         window: how many positions a token sees; None sees all before it.
+        alibi_slopes: see `AttentionConfig`.
     """
 
-    def __init__(self, cache: KvCache, batch: StepBatch, window: int | None) -> None:
+    def __init__(
+        self,
+        cache: KvCache,
+        batch: StepBatch,
+        window: int | None,
+        alibi_slopes: tuple[float, ...] | None = None,
+    ) -> None:
         self._cache = cache
         self._batch = batch
         self._window = window
+        self._alibi_slopes = alibi_slopes
         self._device = cache.values.device
         self._first_blocks = self._first_visible_blocks()
         last_blocks = (batch.starts + batch.lengths - 1) // cache.block_size
@@ -76,7 +86,12 @@ class Grouping:
         first_keys = self._to_device(self._first_blocks[chunks] * self._cache.block_size)
         queries = self._to_device(self._batch.starts[chunks])[:, None] + self._range(num_queries)
         keys = first_keys[:, None] + self._range(block_tables.shape[1] * self._cache.block_size)
-        mask = visibility_mask(queries, keys, self._window).to(self._cache.values.dtype)
+        mask = visibility_mask(queries, keys, self._window)
+        if self._alibi_slopes is not None:
+            mask = mask + alibi_bias(queries, keys, torch.tensor(self._alibi_slopes, device=self._device))
+            if num_queries == 1:
+                mask = mask.view(len(chunks), self._cache.num_kv_heads, -1, mask.shape[-1])
+        mask = mask.to(self._cache.values.dtype)
         return AttentionGroup(num_queries, self._rows(chunks, num_queries), block_tables, mask)
 
     def _block_tables(self, chunks: Ids) -> torch.Tensor:
@@ -119,3 +134,15 @@ def visibility_mask(queries: torch.Tensor, keys: torch.Tensor, window: int | Non
     if window is not None:
         is_hidden |= distances >= window
     return torch.zeros(is_hidden.shape, device=queries.device).masked_fill_(is_hidden, float("-inf"))
+
+
+def alibi_bias(queries: torch.Tensor, keys: torch.Tensor, slopes: torch.Tensor) -> torch.Tensor:
+    """What a score loses by distance: float32 [num_sequences, num_heads, num_queries, num_keys].
+
+    Args:
+        queries: [num_sequences, num_queries], position of each query.
+        keys: [num_sequences, num_keys], position of each key.
+        slopes: float32 [num_heads].
+    """
+    distances = queries[:, None, :, None] - keys[:, None, None, :]
+    return -slopes[:, None, None] * distances

@@ -18,12 +18,13 @@ from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.decoder_config import DecoderConfig
-from penstock_worker.models.decoder_weights import DecoderWeights, WeightReader, expected_shapes, ignored_names
+from penstock_worker.models.decoder_weights import DecoderWeights
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.placement import choose_device, choose_dtype
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.revision import weights_revision
+from penstock_worker.models.weight_reader import WeightReader, check_tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +148,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
 def _read_weights(checkpoint: Checkpoint, model: DecoderConfig, config: EngineConfig) -> DecoderWeights:
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
-    checkpoint.check_shapes(expected_shapes(model), ignored_names(model))
+    check_tensors(checkpoint, model)
     return WeightReader(checkpoint, model, dtype=dtype, device=device).read()
 
 
@@ -176,7 +177,7 @@ def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
 def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan) -> ModelRunner:
     shape = (model.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * model.num_kv_heads, model.head_dim)
     cache = KvCache(torch.empty(shape, dtype=weights.dtype, device=weights.device))
-    return ModelRunner(Decoder(model, weights), cache, model.windows)
+    return ModelRunner(Decoder(model, weights), cache, model.attention)
 
 
 def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:

@@ -11,6 +11,7 @@ from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.plan import StepPlan
 from penstock_worker.engine.prompt_scores import prompt_scores
 from penstock_worker.engine.sequence import TokenLogprobs
+from penstock_worker.models.attention_config import AttentionConfig
 from penstock_worker.models.decoder import Decoder
 
 
@@ -33,13 +34,13 @@ class ModelRunner:
     Args:
         decoder: the model.
         cache: its keys and values; on the decoder's device.
-        windows: per layer, how many positions a token sees; None sees all before it.
+        attention: what the model's attention computes.
     """
 
-    def __init__(self, decoder: Decoder, cache: KvCache, windows: tuple[int | None, ...]) -> None:
+    def __init__(self, decoder: Decoder, cache: KvCache, attention: AttentionConfig) -> None:
         self._decoder = decoder
         self._cache = cache
-        self._windows = windows
+        self._attention = attention
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepLogits:
@@ -47,7 +48,7 @@ class ModelRunner:
         if plan.fresh_block_ids:
             self._cache.clear(plan.fresh_block_ids)
         batch = assemble(plan, block_size=self._cache.block_size, padding_block_id=self._cache.padding_block_id)
-        attention = StepAttention(self._cache, batch, self._windows)
+        attention = StepAttention(self._cache, batch, self._attention)
         token_ids, positions, rows = (
             torch.from_numpy(ids).to(self._cache.values.device)
             for ids in (batch.token_ids, batch.positions, batch.logits_rows)

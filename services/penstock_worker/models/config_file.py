@@ -56,7 +56,7 @@ class ConfigFile:
     def positive_number(self, field: str, default: float | None = None) -> float:
         """A finite number above 0. Without a default the field is required."""
         value = self._value(field, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        if not _is_positive(value):
             raise self.refused(field, "a number above 0")
         return float(value)
 
@@ -73,6 +73,13 @@ class ConfigFile:
         if not isinstance(value, bool):
             raise self.refused(field, "true or false")
         return value
+
+    def positive_numbers(self, field: str) -> list[float]:
+        """A list of finite numbers above 0. The field is required."""
+        value = self._value(field, None)
+        if not isinstance(value, list) or not all(_is_positive(item) for item in value):
+            raise self.refused(field, "a list of numbers above 0")
+        return [float(item) for item in value]
 
     def strings(self, field: str) -> list[str]:
         """A list of strings; empty where absent."""
@@ -101,6 +108,12 @@ class ConfigFile:
             return None
         return self.positive_integer(field, default)
 
+    def optional_positive_number(self, field: str, default: float | None) -> float | None:
+        """A number that an explicit null switches off, and so does a default of None where the field is absent."""
+        if default is None or (field in self._fields and self._fields[field] is None):
+            return self.positive_number(field) if self.has(field) else None
+        return self.positive_number(field, default)
+
     def choice(self, field: str, allowed: list[str]) -> str:
         """One of the allowed strings, of which the first is the default."""
         value = self._value(field, allowed[0])
@@ -126,3 +139,7 @@ class ConfigFile:
     def _value(self, field: str, default: Any) -> Any:
         value = self._fields.get(field)
         return default if value is None else value
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")

@@ -7,13 +7,14 @@ import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights, LayerWeights
-from penstock_worker.models.rope import rope_frequencies
+from penstock_worker.models.rope import RotaryPositions, rotate
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 """Attention of one layer over all tokens of a step.
 
 Takes the layer's index, queries [num_tokens, num_heads, head_dim], and keys and values [num_tokens, 2 * num_kv_heads,
-head_dim], keys first. Keeps the keys and values and returns [num_tokens, num_heads * head_dim].
+head_dim], keys first. Keeps the keys and values and returns [num_tokens, num_heads * head_dim]. What it computes is
+described by an `AttentionConfig`.
 """
 
 
@@ -25,10 +26,15 @@ class Decoder:
         self._num_heads = config.num_heads
         self._num_rotated_heads = config.num_heads + config.num_kv_heads
         self._head_dim = config.head_dim
-        device = weights.embedding.device
-        self._eps = torch.tensor(config.norm_eps, device=device)
-        self._frequencies = rope_frequencies(config.rope, config.head_dim).to(device)
-        self._unit = torch.ones(1, device=device)
+        self._rotary_dim = config.rotary_dim
+        self._is_parallel = config.is_parallel
+        # Rounded to the dtype, as it was in training.
+        scale = config.embedding_scale
+        self._embedding_scale = None if scale is None else weights.embedding.new_tensor(scale)
+        self._logit_cap = config.logit_cap
+        ropes = [rope for rope in dict.fromkeys(config.ropes) if rope is not None]
+        self._rotary_positions = [RotaryPositions(rope, config.head_dim, weights.device) for rope in ropes]
+        self._rope_indices = [None if rope is None else ropes.index(rope) for rope in config.ropes]
 
     def hidden_states(self, token_ids: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
         """Runs all layers.
@@ -41,49 +47,49 @@ class Decoder:
         Returns:
             [num_tokens, hidden_size], before the final norm.
         """
-        hidden = F.embedding(token_ids, self._weights.embedding)
-        rotations = self._rotations(positions)
+        hidden = self._embedded(token_ids, positions)
+        rotations = [rotary.rotations(positions) for rotary in self._rotary_positions]
         for index, layer in enumerate(self._weights.layers):
-            qkv = self._qkv(layer, hidden, rotations)
-            attended = attend(index, qkv[:, : self._num_heads], qkv[:, self._num_heads :])
-            hidden.add_(layer.output(attended))
-            gate, up = layer.gate_up(self._norm(hidden, layer.mlp_norm)).chunk(2, dim=-1)
-            hidden.add_(layer.down(F.silu(gate).mul_(up)))
+            rope_index = self._rope_indices[index]
+            normed = layer.input_norm(hidden)
+            qkv = self._qkv(layer, normed, None if rope_index is None else rotations[rope_index])
+            attended = layer.output(attend(index, qkv[:, : self._num_heads], qkv[:, self._num_heads :]))
+            if self._is_parallel:
+                expanded = layer.mlp(normed if layer.mlp_norm is None else layer.mlp_norm(hidden))
+                hidden.add_(attended).add_(expanded)
+            else:
+                _add_sequentially(hidden, layer, attended)
         return hidden
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits of the token after each row of `hidden`: float32 [num_rows, vocab_size]."""
-        normed = self._norm(hidden, self._weights.final_norm)
-        return self._weights.output_projection(normed).float()
+        logits = self._weights.output_projection(self._weights.final_norm(hidden)).float()
+        if self._logit_cap is not None:
+            logits.div_(self._logit_cap).tanh_().mul_(self._logit_cap)
+        return logits
 
-    def _qkv(self, layer: LayerWeights, hidden: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
+    def _embedded(self, token_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        hidden = F.embedding(token_ids, self._weights.embedding)
+        if self._embedding_scale is not None:
+            hidden.mul_(self._embedding_scale)
+        if self._weights.positions is not None:
+            hidden.add_(F.embedding(positions, self._weights.positions))
+        return hidden if self._weights.embedding_norm is None else self._weights.embedding_norm(hidden)
+
+    def _qkv(self, layer: LayerWeights, normed: torch.Tensor, rotations: torch.Tensor | None) -> torch.Tensor:
         """Queries, keys and values, the first two rotated: [num_tokens, num_heads + 2 * num_kv_heads, head_dim]."""
-        qkv = layer.qkv(self._norm(hidden, layer.input_norm)).view(hidden.shape[0], -1, self._head_dim)
+        qkv = layer.qkv(normed).view(normed.shape[0], -1, self._head_dim)
         rotated = qkv[:, : self._num_rotated_heads]
         if layer.qk_norm is not None:
-            rotated.copy_(self._norm(rotated, layer.qk_norm))
-        _rotate(rotated, rotations)
+            rotated.copy_(layer.qk_norm(rotated))
+        if rotations is not None:
+            rotate(rotated[..., : self._rotary_dim], rotations)
         return qkv
 
-    def _rotations(self, positions: torch.Tensor) -> torch.Tensor:
-        """Unit complex numbers: complex64 [num_tokens, 1, head_dim / 2]."""
-        angles = positions.float().unsqueeze(-1) * self._frequencies
-        return torch.polar(self._unit.expand_as(angles), angles).unsqueeze(1)
 
-    def _norm(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """RMS norm over the last dimension (Zhang and Sennrich 2019, arXiv 1910.07467), in float32 inside.
-
-        Written out since torch's own takes twice as long for a few rows on a CPU.
-        """
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scale = torch.addcmul(self._eps, length, length, value=1 / x.shape[-1]).rsqrt_()
-        return (x * scale).to(x.dtype).mul_(weight)
-
-
-def _rotate(x: torch.Tensor, rotations: torch.Tensor) -> None:
-    """Turns neighbouring pairs of the last dimension by their angles, in place; see `WeightReader` for their order."""
-    pairs = torch.view_as_complex(x.float().view(*x.shape[:-1], -1, 2))
-    if x.dtype == torch.float32:
-        pairs.mul_(rotations)
-    else:
-        x.copy_(torch.view_as_real(pairs * rotations).flatten(-2))
+def _add_sequentially(hidden: torch.Tensor, layer: LayerWeights, attended: torch.Tensor) -> None:
+    """Adds what attention and then the MLP of a sequential layer make of `hidden`, in place."""
+    assert layer.mlp_norm is not None
+    hidden.add_(attended if layer.attention_post_norm is None else layer.attention_post_norm(attended))
+    expanded = layer.mlp(layer.mlp_norm(hidden))
+    hidden.add_(expanded if layer.mlp_post_norm is None else layer.mlp_post_norm(expanded))

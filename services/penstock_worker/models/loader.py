@@ -1,6 +1,6 @@
 """Reads checkpoints: safetensors files only, one or many behind an index. Nothing is unpickled, ever."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,11 @@ class Checkpoint:
         for path in self.files:
             reader = _open(path)
             self._readers.update(dict.fromkeys(reader.keys(), reader))
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Of all tensors."""
+        return self._readers.keys()
 
     @property
     def shapes(self) -> dict[str, Shape]:
@@ -72,9 +77,10 @@ class Checkpoint:
             allowed = f"the tensors that config.json implies; {found}"
             raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
 
-    def read(self, name: str) -> torch.Tensor:
-        """One tensor as stored, on CPU. It may lie in the mapped file: copy what is to be kept."""
+    def read(self, name: str, shape: Shape) -> torch.Tensor:
+        """One tensor as stored, on CPU; its shape was checked. It may lie in the mapped file: copy what you keep."""
         tensor: torch.Tensor = self._readers[name].get_tensor(name)
+        assert tensor.shape == shape
         return tensor
 
 

@@ -5,7 +5,8 @@ import torch
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.memory import KvPlan, available_kv_bytes, plan_kv_cache, shown_bytes
-from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.attention_config import AttentionConfig
+from penstock_worker.models.decoder_config import DecoderConfig, NormConfig
 from penstock_worker.models.rope_config import RopeConfig
 
 CONFIG = DecoderConfig(
@@ -16,11 +17,11 @@ CONFIG = DecoderConfig(
     num_heads=4,
     num_kv_heads=2,
     head_dim=16,
-    norm_eps=1e-6,
-    rope=RopeConfig(1e4),
+    norm=NormConfig(eps=1e-6),
+    attention=AttentionConfig(windows=(None,) * 3, scale=0.25),
+    ropes=(RopeConfig(1e4),) * 3,
     context_length=100,
     has_tied_embeddings=True,
-    windows=(None, None, None),
 )
 BLOCK_BYTES = 16 * 3 * 2 * 2 * 16 * 4
 """Tokens, layers, keys and values, heads, head_dim, bytes of a float32."""

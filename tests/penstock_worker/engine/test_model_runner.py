@@ -14,9 +14,9 @@ from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.model_runner import ModelRunner
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.models.decoder import Decoder
-from penstock_worker.models.decoder_weights import WeightReader
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.weight_reader import WeightReader
 
 BLOCK_SIZE = 8
 NUM_BLOCKS = 80
@@ -28,7 +28,7 @@ def _runner(model_dir: Path) -> ModelRunner:
     reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.float32, device=torch.device("cpu"))
     shape = (config.num_layers, NUM_BLOCKS + 1, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.full(shape, torch.nan))  # what is not written must not be read
-    return ModelRunner(Decoder(config, reader.read()), cache, config.windows)
+    return ModelRunner(Decoder(config, reader.read()), cache, config.attention)
 
 
 def _plans(sequences: list[list[int]], *, max_chunk_tokens: int, generator: random.Random) -> list[StepPlan]:
@@ -98,7 +98,7 @@ def test_bfloat16_stays_near_float32(
     reader = WeightReader(Checkpoint(checkpoint("qwen3")), config, dtype=torch.bfloat16, device=torch.device("cpu"))
     shape = (config.num_layers, 4, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.empty(shape, dtype=torch.bfloat16))
-    runner = ModelRunner(Decoder(config, reader.read()), cache, config.windows)
+    runner = ModelRunner(Decoder(config, reader.read()), cache, config.attention)
     chunk = Chunk(0, array("q", tokens), 0, array("q", [0, 1, 2]), 1)
     values = runner.run(StepPlan([chunk], [0, 1, 2])).values
     assert values.dtype == torch.float32

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.build import EngineConfig, build_engine
-from penstock_worker.models.decoder_weights import WeightReader
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.weight_reader import WeightReader
 
 INDEX = "model.safetensors.index.json"
 

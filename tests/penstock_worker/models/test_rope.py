@@ -6,7 +6,7 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from penstock_worker.models.rope import rope_frequencies
-from penstock_worker.models.rope_config import LinearScaling, Llama3Scaling, RopeConfig
+from penstock_worker.models.rope_config import LinearScaling, Llama3Scaling, RopeConfig, YarnScaling
 
 _LLAMA3 = {
     "rope_type": "llama3",
@@ -18,10 +18,27 @@ _LLAMA3 = {
 }
 
 
+_YARN = {"rope_type": "yarn", "rope_theta": 1e6, "factor": 4.0, "original_max_position_embeddings": 32768}
+
+
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [
         ({"rope_type": "linear", "rope_theta": 1e4, "factor": 4.0}, RopeConfig(1e4, LinearScaling(4.0))),
+        (
+            _YARN,
+            RopeConfig(
+                1e6,
+                YarnScaling(
+                    factor=4.0,
+                    beta_fast=32.0,
+                    beta_slow=1.0,
+                    original_context_length=32768,
+                    is_truncated=True,
+                    amplitude=1.1386,
+                ),
+            ),
+        ),
         (
             _LLAMA3,
             RopeConfig(
