@@ -7,10 +7,16 @@ from typing import Any
 
 import torch
 from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
@@ -42,9 +48,35 @@ _LLAMA3_ROPE = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 64,
 }
+_YARN = {"rope_type": "yarn", "rope_theta": 10_000.0, "factor": 8.0, "original_max_position_embeddings": 64}
+_LAYER_TYPES = ["sliding_attention", "full_attention", "sliding_attention"]
+_LONGROPE: dict[str, Any] = {
+    "original_max_position_embeddings": 256,
+    "rope_parameters": {
+        "rope_type": "longrope",
+        "partial_rotary_factor": 0.75,
+        "short_factor": [1.0, 1.1, 1.3, 1.7, 2.0, 3.0],
+        "long_factor": [9.0] * 6,
+    },
+}
 _SOME_WINDOWS = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
 
 FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
+    "gemma2": lambda: Gemma2ForCausalLM(
+        Gemma2Config(
+            **_SHAPE,
+            head_dim=32,
+            sliding_window=WINDOW,
+            query_pre_attn_scalar=24,
+            attn_logit_softcapping=5.0,
+            final_logit_softcapping=4.0,
+        )
+    ),
+    "gemma3": lambda: Gemma3ForCausalLM(
+        Gemma3TextConfig(
+            **_SHAPE, head_dim=32, sliding_window=WINDOW, query_pre_attn_scalar=24, layer_types=_LAYER_TYPES
+        )
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE)),
     "llama_tied": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=True)),
     "llama_biases": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, attention_bias=True, mlp_bias=True)),
@@ -52,7 +84,13 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "llama_rope_linear": lambda: LlamaForCausalLM(
         LlamaConfig(**_SHAPE, rope_parameters={"rope_type": "linear", "factor": 4.0, "rope_theta": 5_000.0})
     ),
+    "llama_rope_dynamic": lambda: LlamaForCausalLM(
+        LlamaConfig(**_SHAPE, rope_parameters={"rope_type": "dynamic", "factor": 4.0, "rope_theta": 5_000.0})
+    ),
+    "llama_rope_yarn": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, rope_parameters=_YARN)),
     "mistral_window": lambda: MistralForCausalLM(MistralConfig(**_SHAPE, head_dim=32, sliding_window=WINDOW)),
+    "phi3": lambda: Phi3ForCausalLM(Phi3Config(**_SHAPE, sliding_window=WINDOW)),
+    "phi3_longrope": lambda: Phi3ForCausalLM(Phi3Config(**_SHAPE, **_LONGROPE)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**_SHAPE, sliding_window=WINDOW)),
     "qwen2_some_windows": lambda: Qwen2ForCausalLM(Qwen2Config(**_SHAPE, **_SOME_WINDOWS)),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SHAPE, head_dim=32, tie_word_embeddings=True)),

@@ -6,14 +6,20 @@ from pathlib import Path
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.config_file import ConfigFile, read_json_object
 from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.gemma2 import read_gemma2
+from penstock_worker.models.gemma3 import read_gemma3
 from penstock_worker.models.llama import read_llama
 from penstock_worker.models.mistral import read_mistral
+from penstock_worker.models.phi3 import read_phi3
 from penstock_worker.models.qwen2 import read_qwen2
 from penstock_worker.models.qwen3 import read_qwen3
 
 FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
+    "Gemma2ForCausalLM": read_gemma2,
+    "Gemma3ForCausalLM": read_gemma3,
     "LlamaForCausalLM": read_llama,
     "MistralForCausalLM": read_mistral,
+    "Phi3ForCausalLM": read_phi3,
     "Qwen2ForCausalLM": read_qwen2,
     "Qwen3ForCausalLM": read_qwen3,
 }
