@@ -28,6 +28,13 @@ class ReferenceModel:
         logits: torch.Tensor = self._model(torch.tensor([list(token_ids)]), use_cache=False).logits[0]
         return logits
 
+    @torch.inference_mode()
+    def hidden(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """The last hidden state of each token, after the final norm: float32 [len(token_ids), hidden_size]."""
+        states = self._model(torch.tensor([list(token_ids)]), use_cache=False, output_hidden_states=True).hidden_states
+        hidden: torch.Tensor = states[-1][0]
+        return hidden
+
 
 def assert_greedy_equal(
     reference: ReferenceModel,

@@ -55,6 +55,13 @@ class Dtype(StrEnum):
     FLOAT16 = "float16"
 
 
+class PoolingChoice(StrEnum):
+    """How token vectors become one."""
+
+    LAST = "last"
+    MEAN = "mean"
+
+
 @app.callback()
 def penstock() -> None:
     """Serves large language models as gRPC microservices.
@@ -281,6 +288,45 @@ def generate(
     )
     access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)
     run_generate(command, access=access, state_dir=StateDir.at(state_dir), as_json=as_json)
+
+
+@app.command()
+def embed(
+    texts: Annotated[list[str], typer.Argument(help="What to turn into vectors.", show_default=False)],
+    as_json: JsonOption = False,
+    model: Annotated[str | None, typer.Option(help="A served model.  [default: the only one]")] = None,
+    pooling: Annotated[PoolingChoice, typer.Option(help="Which token's vector counts, or the mean of all.")] = (
+        PoolingChoice.LAST
+    ),
+    normalize: Annotated[bool, typer.Option("--normalize", help="Scale each vector to length 1.")] = False,
+    address: AddressOption = None,
+    api_key: ApiKeyOption = None,
+    insecure: InsecureOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_cert: TlsCertOption = None,
+    tls_key: TlsKeyOption = None,
+    tls_server_name: TlsServerNameOption = None,
+    timeout: Annotated[float, typer.Option(min=0.001, help="Longest to wait, in seconds.")] = 300.0,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Turn texts into vectors: one JSON list a line.
+
+    \b
+    penstock embed "a cat" "a dog" --pooling mean --normalize
+    """
+    from penstock.cli.embed import EmbedCommand, run_embed
+    from penstock.cli.gateway import GatewayAccess
+    from penstock.client import EmbedOptions
+    from penstock.local.paths import StateDir
+
+    options: EmbedOptions = {
+        "model": model or "",
+        "pooling": "mean" if pooling is PoolingChoice.MEAN else "last_token",
+        "normalize": normalize,
+    }
+    access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)
+    command = EmbedCommand(texts, options, timeout)
+    run_embed(command, access=access, state_dir=StateDir.at(state_dir), as_json=as_json)
 
 
 @app.command()

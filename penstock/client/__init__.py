@@ -34,8 +34,16 @@ from penstock.client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from penstock.client.models import Capabilities, Model, TokenCount
-from penstock.client.options import GenerationOptions, InputOptions, Message, SamplingOptions, Tool, ToolCall
+from penstock.client.models import Capabilities, Embeddings, Model, TokenCount
+from penstock.client.options import (
+    EmbedOptions,
+    GenerationOptions,
+    InputOptions,
+    Message,
+    SamplingOptions,
+    Tool,
+    ToolCall,
+)
 from penstock.client.sync import Client, Stream
 
 __all__ = [
@@ -49,6 +57,8 @@ __all__ = [
     "Client",
     "DeadlineExceededError",
     "Delta",
+    "EmbedOptions",
+    "Embeddings",
     "Event",
     "FailedPreconditionError",
     "Final",

@@ -1,7 +1,7 @@
 """The asyncio client: the blocking one's twin, method for method."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import grpc
@@ -10,9 +10,17 @@ from penstock.client.answer import Answer, Delta, Event
 from penstock.client.calls import CallMaker, OutgoingCall, StreamState, answer_from_proto
 from penstock.client.channel import channel_options, key_metadata
 from penstock.client.errors import make_error
-from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
-from penstock.client.options import GenerationOptions, InputOptions
-from penstock.client.request import count_request, generation_request
+from penstock.client.models import (
+    Capabilities,
+    Embeddings,
+    Model,
+    TokenCount,
+    capabilities_from_proto,
+    embeddings_from_proto,
+    model_from_proto,
+)
+from penstock.client.options import EmbedOptions, GenerationOptions, InputOptions
+from penstock.client.request import count_request, embed_request, generation_request
 from penstock.client.tls import FilePath, tls_options
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 
@@ -135,6 +143,19 @@ class AsyncClient:
         request = inference_pb2.GenerateRequest(request=generation_request(prompt, options))
         call = self._calls.begin("Generate", timeout_s, traceparent)
         return AsyncStream(self._stub.Generate(request, timeout=call.timeout_s, metadata=call.metadata), call)
+
+    async def embed(
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        *,
+        timeout_s: float | None = None,
+        traceparent: str | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Embeddings:
+        """Turns texts, or lists of token ids, into vectors."""
+        request = embed_request(inputs, options)
+        call = self._calls.begin("Embed", timeout_s, traceparent)
+        return embeddings_from_proto(await _unary(self._stub.Embed, request, call))
 
     async def count_tokens(
         self,

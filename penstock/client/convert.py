@@ -58,6 +58,11 @@ def events_from_proto(response: inference_pb2.CompleteResponse) -> Iterator[Even
     yield _final(response.final)
 
 
+def usage_from_proto(message: types_pb2.Usage) -> Usage:
+    """Counted tokens."""
+    return Usage(message.prompt_tokens, message.completion_tokens, message.cached_prompt_tokens)
+
+
 def seconds(duration: Duration) -> float:
     """A protobuf duration in seconds."""
     return duration.ToNanoseconds() / 1e9
@@ -142,9 +147,8 @@ def _finished(message: inference_pb2.Finished) -> Finished:
 
 
 def _final(message: inference_pb2.Final) -> Final:
-    usage = message.usage
     return Final(
-        usage=Usage(usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens),
+        usage=usage_from_proto(message.usage),
         timings=_timings(message.timings),
         num_resumed=message.num_resumed,
         is_exact_continuation=message.is_exact_continuation,

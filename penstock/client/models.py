@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from penstock.client.convert import seconds
+from penstock.client.answer import Usage
+from penstock.client.convert import seconds, usage_from_proto
 from penstock.inference.v1 import inference_pb2
 
 
@@ -30,6 +31,14 @@ class Model:
     has_chat_template: bool
     num_ready_replicas: int
     create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One vector for each input, in their order, and the tokens that they took."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    usage: Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +89,9 @@ def capabilities_from_proto(message: inference_pb2.GetCapabilitiesResponse) -> C
         max_message_bytes=message.max_message_bytes,
         max_request_duration_s=seconds(message.max_request_duration),
     )
+
+
+def embeddings_from_proto(response: inference_pb2.EmbedResponse) -> Embeddings:
+    """The vectors of a message."""
+    vectors = tuple(tuple(embedding.values) for embedding in response.embeddings)
+    return Embeddings(vectors, usage_from_proto(response.usage))

@@ -85,6 +85,15 @@ class CacheOptions(TypedDict, total=False):
     cache_scope: str
 
 
+class EmbedOptions(TypedDict, total=False):
+    """Which model makes vectors, and how; `pooling` absent: that of the last token."""
+
+    model: str
+    pooling: Literal["mean", "last_token"]
+    normalize: bool
+    criticality: Literal["sheddable", "standard", "critical"]
+
+
 class GenerationOptions(InputOptions, SamplingOptions, ConstraintOptions, CacheOptions, total=False):
     """Everything that a generation can be told."""
 

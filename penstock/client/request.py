@@ -1,7 +1,7 @@
 """Builds request messages. A value that no message can hold raises `InvalidArgumentError` before anything is sent."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ from penstock.client.errors import InvalidArgumentError
 from penstock.client.options import (
     CacheOptions,
     ConstraintOptions,
+    EmbedOptions,
     GenerationOptions,
     InputOptions,
     JsonSchema,
@@ -44,8 +45,7 @@ def generation_request(prompt: str | None, options: GenerationOptions) -> infere
     if "adapter" in options:
         request.adapter = options["adapter"]
     if "criticality" in options:
-        with _named("criticality", options["criticality"]):
-            request.criticality = types_pb2.Criticality.Value(f"CRITICALITY_{options['criticality'].upper()}")
+        request.criticality = _criticality(options["criticality"])
     return request
 
 
@@ -53,6 +53,36 @@ def count_request(prompt: str | None, options: InputOptions) -> inference_pb2.Co
     """The request to count the tokens of an input; errors as in `generation_request`."""
     _refuse_unknown(options, InputOptions)
     return inference_pb2.CountTokensRequest(model=options.get("model", ""), input=_input(prompt, options))
+
+
+def embed_request(inputs: Sequence[str | Sequence[int]], options: EmbedOptions) -> inference_pb2.EmbedRequest:
+    """The request for the vectors of texts or token ids; errors as in `generation_request`."""
+    _refuse_unknown(options, EmbedOptions)
+    if isinstance(inputs, str):
+        raise TypeError("give a list of inputs, not one text")
+    request = inference_pb2.EmbedRequest(
+        model=options.get("model", ""),
+        inputs=[_embed_input(given) for given in inputs],
+        normalize=options.get("normalize", False),
+    )
+    if "pooling" in options:
+        with _named("pooling", options["pooling"]):
+            request.pooling = inference_pb2.Pooling.Value(f"POOLING_{options['pooling'].upper()}")
+    if "criticality" in options:
+        request.criticality = _criticality(options["criticality"])
+    return request
+
+
+def _embed_input(given: str | Sequence[int]) -> inference_pb2.Input:
+    with _named("inputs", given):
+        if isinstance(given, str):
+            return inference_pb2.Input(text=given)
+        return inference_pb2.Input(token_ids=inference_pb2.TokenIds(ids=given))
+
+
+def _criticality(name: str) -> types_pb2.Criticality.ValueType:
+    with _named("criticality", name):
+        return types_pb2.Criticality.Value(f"CRITICALITY_{name.upper()}")
 
 
 def _refuse_unknown(options: Mapping[str, object], known: type) -> None:

@@ -1,6 +1,6 @@
 """The blocking client."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import grpc
@@ -8,9 +8,17 @@ import grpc
 from penstock.client.answer import Answer, Delta, Event
 from penstock.client.calls import CallMaker, OutgoingCall, StreamState, answer_from_proto
 from penstock.client.channel import channel_options, key_metadata
-from penstock.client.models import Capabilities, Model, TokenCount, capabilities_from_proto, model_from_proto
-from penstock.client.options import GenerationOptions, InputOptions
-from penstock.client.request import count_request, generation_request
+from penstock.client.models import (
+    Capabilities,
+    Embeddings,
+    Model,
+    TokenCount,
+    capabilities_from_proto,
+    embeddings_from_proto,
+    model_from_proto,
+)
+from penstock.client.options import EmbedOptions, GenerationOptions, InputOptions
+from penstock.client.request import count_request, embed_request, generation_request
 from penstock.client.tls import FilePath, tls_options
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 
@@ -143,6 +151,19 @@ class Client:
         request = inference_pb2.GenerateRequest(request=generation_request(prompt, options))
         call = self._calls.begin("Generate", timeout_s, traceparent)
         return Stream(self._stub.Generate(request, timeout=call.timeout_s, metadata=call.metadata), call)
+
+    def embed(
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        *,
+        timeout_s: float | None = None,
+        traceparent: str | None = None,
+        **options: Unpack[EmbedOptions],
+    ) -> Embeddings:
+        """Turns texts, or lists of token ids, into vectors."""
+        request = embed_request(inputs, options)
+        call = self._calls.begin("Embed", timeout_s, traceparent)
+        return embeddings_from_proto(_unary(self._stub.Embed, request, call))
 
     def count_tokens(
         self,

@@ -28,6 +28,7 @@ from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.dispatch.replica_pool import ReplicaPool
 from penstock_gateway.dispatch.single_flight import SingleFlight
 from penstock_gateway.doors import make_doors
+from penstock_gateway.embedder import Embedder
 from penstock_gateway.http import HttpServer
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
@@ -221,6 +222,20 @@ class Gateway:
 
     def _service(self, tokenizer: TokenizerClient) -> InferenceService:
         limits = Limits(self._settings.max_input_bytes, self._settings.max_output_tokens)
+        identifiers = _identifiers()
+        embedder = Embedder(
+            models=self.models,
+            limits=limits,
+            admission=self.admission,
+            tenants=self._doors.tenants,
+            rates=self.rates,
+            tokenizer=tokenizer,
+            flights=self.flights,
+            tracer=self._tracer,
+            metrics=self._metrics,
+            identifiers=identifiers,
+            cache_salt=self._cache_salt,
+        )
         pipeline = Pipeline(
             models=self.models,
             limits=limits,
@@ -233,12 +248,13 @@ class Gateway:
             cache=self._cache,
             tracer=self._tracer,
             metrics=self._metrics,
-            identifiers=_identifiers(),
+            identifiers=identifiers,
             client_buffer_bytes=self._settings.client_buffer_bytes,
             cache_salt=self._cache_salt,
         )
         return InferenceService(
             pipeline,
+            embedder,
             models=self.models,
             dispatcher=self.dispatcher,
             limits=limits,

@@ -13,7 +13,7 @@ _UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
     "echo": lambda request: request.is_echoing,
     "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
 }
-UNIMPLEMENTED_RPCS = ("Resume", "Embed")
+UNIMPLEMENTED_RPCS = ("Resume",)
 UNIMPLEMENTED = (*_UNIMPLEMENTED_FIELDS, *UNIMPLEMENTED_RPCS)
 
 
@@ -35,6 +35,7 @@ class Limits:
     max_cache_tags: int = 16
     max_cache_tag_bytes: int = 128
     max_cache_scope_bytes: int = 256
+    max_embed_inputs: int = 256
 
 
 def refuse_unimplemented(request: GenerationRequest) -> None:

@@ -13,6 +13,7 @@ from penstock_gateway.dispatch.worker_messages import resolved_sampling, seconds
 from penstock_gateway.events import (
     CacheReport,
     Delta,
+    Embedded,
     Event,
     Final,
     Finished,
@@ -20,6 +21,7 @@ from penstock_gateway.events import (
     Started,
     Timings,
     TokenLogprobs,
+    Usage,
 )
 from penstock_gateway.models import ServedModel
 from penstock_gateway.requests import (
@@ -28,8 +30,11 @@ from penstock_gateway.requests import (
     ChatInput,
     ChatMessage,
     Criticality,
+    EmbeddingOptions,
+    EmbedRequest,
     GenerationRequest,
     Input,
+    Pooling,
     SamplingRequest,
     TextInput,
     TokenInput,
@@ -80,6 +85,28 @@ def generation_request(message: inference_pb2.GenerationRequest) -> GenerationRe
     )
 
 
+def embed_request(message: inference_pb2.EmbedRequest) -> EmbedRequest:
+    """What a client wants vectors of.
+
+    Raises:
+        InvalidArgumentError: an enum holds a value that is none of its own.
+    """
+    pooling = _enum(message.pooling, Pooling, Pooling.LAST_TOKEN, "pooling")
+    return EmbedRequest(
+        model=message.model,
+        inputs=tuple(request_input(given) for given in message.inputs),
+        options=EmbeddingOptions(pooling, message.normalize),
+        criticality=_enum(message.criticality, Criticality, Criticality.STANDARD, "criticality"),
+    )
+
+
+def embed_response(vectors: Sequence[Sequence[float]], usage: Usage) -> inference_pb2.EmbedResponse:
+    """The vectors, in the order of the inputs."""
+    return inference_pb2.EmbedResponse(
+        embeddings=[inference_pb2.Embedding(values=vector) for vector in vectors], usage=_usage(usage)
+    )
+
+
 def request_input(message: inference_pb2.Input) -> Input | None:
     """The input, where there is one."""
     kind = message.WhichOneof("kind")
@@ -100,6 +127,7 @@ def generate_response(event: Event) -> inference_pb2.GenerateResponse:
         return inference_pb2.GenerateResponse(finished=_finished(event))
     if isinstance(event, PromptLogprobs):
         return inference_pb2.GenerateResponse(prompt_logprobs=_prompt_logprobs(event))
+    assert isinstance(event, Started), "a vector is no event of a stream"
     return inference_pb2.GenerateResponse(started=_started(event))
 
 
@@ -119,6 +147,7 @@ def complete_response(events: Sequence[Event], final: Final) -> inference_pb2.Co
         if isinstance(event, PromptLogprobs):
             response.prompt_logprobs.MergeFrom(_prompt_logprobs(event))
             continue
+        assert not isinstance(event, Embedded), "a vector is no event of an answer"
         choice = choices.setdefault(event.choice, inference_pb2.Choice())
         if isinstance(event, Delta):
             choice.output.CopyFrom(_delta(event))
@@ -241,16 +270,19 @@ def _finished(event: Finished) -> inference_pb2.Finished:
 
 
 def _final(final: Final) -> inference_pb2.Final:
-    usage = types_pb2.Usage(
-        prompt_tokens=final.usage.prompt_tokens,
-        completion_tokens=final.usage.completion_tokens,
-        cached_prompt_tokens=final.usage.cached_prompt_tokens,
-    )
     return inference_pb2.Final(
-        usage=usage,
+        usage=_usage(final.usage),
         timings=_timings(final.timings),
         num_resumed=final.num_resumed,
         is_exact_continuation=final.is_exact_continuation,
+    )
+
+
+def _usage(usage: Usage) -> types_pb2.Usage:
+    return types_pb2.Usage(
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_prompt_tokens=usage.cached_prompt_tokens,
     )
 
 

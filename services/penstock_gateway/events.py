@@ -1,6 +1,7 @@
 """What a client is told while its request runs. The messages of `inference.v1`, as plain values."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock_gateway.sampling import ResolvedSampling
@@ -117,4 +118,11 @@ class Final:
     is_exact_continuation: bool
 
 
-Event = Started | PromptLogprobs | Delta | Finished
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vector of a prompt."""
+
+    values: Sequence[float]
+
+
+Event = Started | PromptLogprobs | Delta | Embedded | Finished

@@ -4,9 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from penstock_gateway.choice import Choice, Placement
-from penstock_gateway.events import Finished, FinishReason, PromptLogprobs, Started, TokenLogprobs, Usage
+from penstock_gateway.events import (
+    Embedded,
+    Finished,
+    FinishReason,
+    PromptLogprobs,
+    Started,
+    TokenLogprobs,
+    Usage,
+)
 from penstock_gateway.follower import Follower
-from penstock_gateway.requests import Criticality
+from penstock_gateway.requests import Criticality, EmbeddingOptions
 from penstock_gateway.sampling import ResolvedSampling
 from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_shared.deadlines import Deadline
@@ -23,6 +31,7 @@ class Job:
     """What is to be generated: all that a replica needs to know of a request. Named after the request that began it.
 
     Only requests of equal `cache_salt` share cached keys and values.
+    With `embedding` a vector is made of the prompt instead.
     """
 
     request_id: str
@@ -34,6 +43,7 @@ class Job:
     deadline: Deadline
     trace: TraceContext
     cache_salt: bytes
+    embedding: EmbeddingOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +139,11 @@ class Generation:
         self.num_prompt_logprobs += len(tokens)
         for follower in self.followers:
             follower.buffer.put(PromptLogprobs(tuple(tokens)))
+
+    def take_embedding(self, values: Sequence[float]) -> None:
+        """The prompt's vector came; its end comes with it."""
+        for follower in self.followers:
+            follower.buffer.put(Embedded(values))
 
     def take_output(self, choice: Choice, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> bool:
         """Tokens of a choice came. True where they complete a stop string: the worker need not go on."""

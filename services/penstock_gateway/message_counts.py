@@ -22,6 +22,17 @@ def check_generation_counts(message: inference_pb2.GenerationRequest, limits: Li
     check_input_counts(message.input, limits, field="request.input")
 
 
+def check_embed_counts(message: inference_pb2.EmbedRequest, limits: Limits) -> None:
+    """Checks all lists of a request for embeddings.
+
+    Raises:
+        InvalidArgumentError: one has too many entries.
+    """
+    _check("inputs", len(message.inputs), limits.max_embed_inputs)
+    for index, given in enumerate(message.inputs):
+        check_input_counts(given, limits, field=f"inputs[{index}]")
+
+
 def check_input_counts(message: inference_pb2.Input, limits: Limits, *, field: str) -> None:
     """Checks the lists of an input, whose path is `field`.
 

@@ -98,6 +98,31 @@ class SamplingRequest:
     ignore_eos: bool | None = None
 
 
+class Pooling(enum.IntEnum):
+    """How token vectors become one; the numbers of `inference.v1.Pooling`."""
+
+    MEAN = 1
+    LAST_TOKEN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingOptions:
+    """What is made of a prompt in place of generating from it; `is_normalized` scales the vector to length 1."""
+
+    pooling: Pooling
+    is_normalized: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedRequest:
+    """Texts to turn into vectors; the fields of `inference.v1.EmbedRequest`."""
+
+    model: str
+    inputs: tuple[Input | None, ...]
+    options: EmbeddingOptions
+    criticality: Criticality = Criticality.STANDARD
+
+
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
     """The cache policy of one request; the fields of `inference.v1.CachePolicy`."""

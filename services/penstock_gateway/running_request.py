@@ -14,7 +14,7 @@ from penstock_gateway.timeline import Timeline
 from penstock_shared.deadlines import Deadline
 
 # The label of requests that named no model we know: a caller's text must not make labels.
-_UNKNOWN_MODEL = "unknown"
+UNKNOWN_MODEL = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class RunningRequest:
     operation: str
     timeline: Timeline
     trace: RequestTrace
-    model: str = _UNKNOWN_MODEL
+    model: str = UNKNOWN_MODEL
     flight_key: bytes | None = None
     cache: CacheUse | None = None
     hit: tuple[Started, StoredAnswer] | None = None

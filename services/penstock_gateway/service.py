@@ -9,7 +9,8 @@ from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 from penstock_gateway import convert
 from penstock_gateway.capabilities import UNIMPLEMENTED, Limits
 from penstock_gateway.dispatch.dispatcher import Dispatcher
-from penstock_gateway.message_counts import check_generation_counts, check_input_counts
+from penstock_gateway.embedder import Embedder
+from penstock_gateway.message_counts import check_embed_counts, check_generation_counts, check_input_counts
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.pipeline import Pipeline
 from penstock_shared.deadlines import Deadline
@@ -26,6 +27,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
 
     Args:
         pipeline: runs generations.
+        embedder: makes vectors.
         models: what can be asked for.
         dispatcher: knows the replicas.
         limits: bounds of one request, to be told.
@@ -37,6 +39,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
     def __init__(
         self,
         pipeline: Pipeline,
+        embedder: Embedder,
         *,
         models: ModelCatalog,
         dispatcher: Dispatcher,
@@ -46,6 +49,7 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         server_version: str,
     ) -> None:
         self._pipeline = pipeline
+        self._embedder = embedder
         self._models = models
         self._dispatcher = dispatcher
         self._limits = limits
@@ -85,8 +89,12 @@ class InferenceService(inference_pb2_grpc.InferenceServiceServicer):
         raise UnimplementedError("Resume")
 
     async def Embed(self, request: inference_pb2.EmbedRequest, context: Context) -> inference_pb2.EmbedResponse:
-        """Not yet."""
-        raise UnimplementedError("Embed")
+        """Makes vectors."""
+        check_embed_counts(request, self._limits)
+        vectors, usage = await self._embedder.embed(
+            convert.embed_request(request), tenant=current_principal.get().tenant, deadline=self._deadline(context)
+        )
+        return convert.embed_response(vectors, usage)
 
     async def CountTokens(
         self, request: inference_pb2.CountTokensRequest, context: Context

@@ -19,6 +19,7 @@ class Received:
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[types_pb2.TokenLogprobs] = field(default_factory=list)
     prompt_logprobs: list[types_pb2.TokenLogprobs] = field(default_factory=list)
+    embedding: list[float] = field(default_factory=list)
     end: worker_pb2.SequenceEnd | None = None
 
 
@@ -107,6 +108,7 @@ class GatewaySession:
         received.token_ids += output.token_ids
         received.logprobs += output.logprobs
         received.prompt_logprobs += output.prompt_logprobs
+        received.embedding += output.embedding
         if output.HasField("end"):
             received.end = output.end
 

@@ -114,6 +114,13 @@ class ScriptedInference(inference_pb2_grpc.InferenceServiceServicer):
         texts = [request.input.text, *(message.content for message in request.input.chat.messages)]
         return inference_pb2.CountTokensResponse(num_tokens=sum(len(text.split()) for text in texts), model="pocket")
 
+    def Embed(self, request: Any, context: Any) -> inference_pb2.EmbedResponse:  # noqa: N802
+        """Two numbers for each input: its characters or tokens, and one half."""
+        self._note("Embed", request, context)
+        lengths = [len(given.text) + len(given.token_ids.ids) for given in request.inputs]
+        embeddings = [inference_pb2.Embedding(values=[length, 0.5]) for length in lengths]
+        return inference_pb2.EmbedResponse(embeddings=embeddings, usage=types_pb2.Usage(prompt_tokens=sum(lengths)))
+
     def ListModels(self, request: Any, context: Any) -> inference_pb2.ListModelsResponse:  # noqa: N802
         """Lists `models`."""
         self._note("ListModels", request, context)

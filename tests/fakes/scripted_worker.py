@@ -143,6 +143,10 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         """Sends one step of one choice, with its end where `end` is a reason."""
         self.send(step=worker_pb2.Step(outputs=[self._output(group, group.choices[choice], token_ids, end)]))
 
+    def send_embedding(self, group: worker_pb2.SequenceGroup, values: Sequence[float]) -> None:
+        """Sends the vector of a group's prompt, and its end."""
+        self.send(step=worker_pb2.Step(outputs=[self._embedding(group, values)]))
+
     async def Session(  # type: ignore[override]  # noqa: N802 - gRPC's naming
         self, _requests: object, context: Context
     ) -> None:
@@ -232,6 +236,11 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
     def _play(self, group: worker_pb2.SequenceGroup, session: _Session) -> None:
         """Sends the rest of each choice's reply, position by position, all choices in one step."""
         assert self.reply is not None
+        if group.HasField("embed"):
+            prompt = group.prompt_token_ids
+            output = self._embedding(group, [len(prompt), sum(prompt)])
+            session.outbox.put_nowait(worker_pb2.SessionResponse(step=worker_pb2.Step(outputs=[output])))
+            return
         replies = {choice.index: list(self.reply(group, choice)) for choice in group.choices}
         longest = max(map(len, replies.values()))
         for position in range(longest + 1 if self.pause_after is None else self.pause_after):
@@ -245,6 +254,11 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
                     end = types_pb2.FINISH_REASON_STOP if is_end else None
                     step.outputs.append(self._output(group, choice, reply[position : position + 1], end))
             session.outbox.put_nowait(worker_pb2.SessionResponse(step=step))
+
+    def _embedding(self, group: worker_pb2.SequenceGroup, values: Sequence[float]) -> worker_pb2.SequenceOutput:
+        output = self._output(group, group.choices[0], (), types_pb2.FINISH_REASON_STOP)
+        output.embedding.extend(values)
+        return output
 
     def _output(
         self,

@@ -197,16 +197,13 @@ async def test_a_field_without_a_mechanism_is_refused_by_name(
 
 
 async def test_rpcs_without_a_mechanism_are_refused_by_name(deployment: Deployment) -> None:
-    """The same for `Resume` and `Embed`."""
+    """The same for `Resume`."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await collect(deployment.stub.Resume(inference_pb2.ResumeRequest(request=request("Hi"))))
     assert (caught.value.code(), caught.value.details()) == (
         grpc.StatusCode.UNIMPLEMENTED,
         "Resume is not available in this version",
     )
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await deployment.stub.Embed(inference_pb2.EmbedRequest())
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_prompt_log_probabilities_come_once_whatever_the_number_of_choices(deployment: Deployment) -> None:

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from stack.running import RunningStack
 
 
@@ -20,6 +21,16 @@ def test_generate_answers_with_all_that_a_user_asks_about(stack: RunningStack) -
     assert answer["cache"]["outcome"] == "bypassed"
     assert len(answer["trace_id"]) == 32
     assert len(answer["model_revision"]) > 0
+
+
+def test_texts_become_vectors(stack: RunningStack) -> None:
+    """Equal texts have equal vectors of length 1, whatever stands beside them."""
+    run = stack.cli("embed", "a cat", "a lorry of steel", "a cat", "--pooling", "mean", "--normalize", "--json")
+    assert run.returncode == 0, run.stderr
+    first, other, again = json.loads(run.stdout)["embeddings"]
+    assert sum(value * value for value in first) == pytest.approx(1.0)
+    assert again == pytest.approx(first, abs=1e-3)
+    assert other != pytest.approx(first, abs=1e-2)
 
 
 def test_generate_streams_plain_text(stack: RunningStack) -> None:

@@ -89,17 +89,21 @@ class _Pooling:
 class _PoolingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Pooling.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     POOLING_UNSPECIFIED: _Pooling.ValueType  # 0
-    """The model's own."""
+    """Treated as POOLING_LAST_TOKEN."""
     POOLING_MEAN: _Pooling.ValueType  # 1
+    """The mean over all tokens of the input."""
     POOLING_LAST_TOKEN: _Pooling.ValueType  # 2
+    """The vector of the last token, which has seen all the others."""
 
 class Pooling(_Pooling, metaclass=_PoolingEnumTypeWrapper):
     """How token vectors become one."""
 
 POOLING_UNSPECIFIED: Pooling.ValueType  # 0
-"""The model's own."""
+"""Treated as POOLING_LAST_TOKEN."""
 POOLING_MEAN: Pooling.ValueType  # 1
+"""The mean over all tokens of the input."""
 POOLING_LAST_TOKEN: Pooling.ValueType  # 2
+"""The vector of the last token, which has seen all the others."""
 Global___Pooling: _TypeAlias = Pooling  # noqa: Y015
 
 @_typing.final
@@ -752,12 +756,17 @@ class EmbedRequest(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     POOLING_FIELD_NUMBER: _builtins.int
     NORMALIZE_FIELD_NUMBER: _builtins.int
+    CRITICALITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
+    """A name of `ListModels`. Empty: the only model, where one is served."""
     pooling: Global___Pooling.ValueType
     normalize: _builtins.bool
     """Scale each vector to length 1."""
+    criticality: _types_pb2.Criticality.ValueType
     @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Input]: ...
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Input]:
+        """1 to 256. Each is queued and computed by itself; if one fails, all do."""
+
     def __init__(
         self,
         *,
@@ -765,10 +774,11 @@ class EmbedRequest(_message.Message):
         inputs: _abc.Iterable[Global___Input] | None = ...,
         pooling: Global___Pooling.ValueType = ...,
         normalize: _builtins.bool = ...,
+        criticality: _types_pb2.Criticality.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "model", b"model", "normalize", b"normalize", "pooling", b"pooling"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["criticality", b"criticality", "inputs", b"inputs", "model", b"model", "normalize", b"normalize", "pooling", b"pooling"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

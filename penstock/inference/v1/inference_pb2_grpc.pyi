@@ -55,7 +55,7 @@ class InferenceServiceStub:
       FAILED_PRECONDITION  the token is expired, or the revision that it names is no longer served.
     """
     Embed: _grpc.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]
-    """Turns texts into vectors."""
+    """Turns texts into vectors, made of the model's last hidden states after its final norm."""
     CountTokens: _grpc.UnaryUnaryMultiCallable[_inference_pb2.CountTokensRequest, _inference_pb2.CountTokensResponse]
     """Counts the tokens of an input as `Generate` would see it."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]
@@ -90,7 +90,7 @@ class InferenceServiceAsyncStub(InferenceServiceStub):
       FAILED_PRECONDITION  the token is expired, or the revision that it names is no longer served.
     """
     Embed: _aio.UnaryUnaryMultiCallable[_inference_pb2.EmbedRequest, _inference_pb2.EmbedResponse]  # type: ignore[assignment]
-    """Turns texts into vectors."""
+    """Turns texts into vectors, made of the model's last hidden states after its final norm."""
     CountTokens: _aio.UnaryUnaryMultiCallable[_inference_pb2.CountTokensRequest, _inference_pb2.CountTokensResponse]  # type: ignore[assignment]
     """Counts the tokens of an input as `Generate` would see it."""
     ListModels: _aio.UnaryUnaryMultiCallable[_inference_pb2.ListModelsRequest, _inference_pb2.ListModelsResponse]  # type: ignore[assignment]
@@ -146,7 +146,7 @@ class InferenceServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _inference_pb2.EmbedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inference_pb2.EmbedResponse, _abc.Awaitable[_inference_pb2.EmbedResponse]]:
-        """Turns texts into vectors."""
+        """Turns texts into vectors, made of the model's last hidden states after its final norm."""
 
     @_abc_1.abstractmethod
     def CountTokens(

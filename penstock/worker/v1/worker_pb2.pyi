@@ -22,6 +22,24 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _EmbedPooling:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EmbedPoolingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EmbedPooling.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EMBED_POOLING_UNSPECIFIED: _EmbedPooling.ValueType  # 0
+    EMBED_POOLING_MEAN: _EmbedPooling.ValueType  # 1
+    EMBED_POOLING_LAST_TOKEN: _EmbedPooling.ValueType  # 2
+
+class EmbedPooling(_EmbedPooling, metaclass=_EmbedPoolingEnumTypeWrapper):
+    """Which of the prompt's token vectors count."""
+
+EMBED_POOLING_UNSPECIFIED: EmbedPooling.ValueType  # 0
+EMBED_POOLING_MEAN: EmbedPooling.ValueType  # 1
+EMBED_POOLING_LAST_TOKEN: EmbedPooling.ValueType  # 2
+Global___EmbedPooling: _TypeAlias = EmbedPooling  # noqa: Y015
+
 class _SubmitOutcome:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -178,6 +196,7 @@ class SequenceGroup(_message.Message):
     CRITICALITY_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CACHE_SALT_FIELD_NUMBER: _builtins.int
+    EMBED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id, for logs and spans."""
     attempt: _builtins.int
@@ -203,6 +222,10 @@ class SequenceGroup(_message.Message):
     def deadline(self) -> _timestamp_pb2.Timestamp:
         """Work past it is pointless and is stopped."""
 
+    @_builtins.property
+    def embed(self) -> Global___EmbedOptions:
+        """Make a vector of the prompt in place of generating from it; `sampling` does not matter then. One choice."""
+
     def __init__(
         self,
         *,
@@ -218,16 +241,42 @@ class SequenceGroup(_message.Message):
         criticality: _types_pb2.Criticality.ValueType = ...,
         traceparent: _builtins.str = ...,
         cache_salt: _builtins.bytes = ...,
+        embed: Global___EmbedOptions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "constraint", b"constraint", "deadline", b"deadline", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "constraint", b"constraint", "deadline", b"deadline", "embed", b"embed", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "attempt", b"attempt", "cache_salt", b"cache_salt", "choices", b"choices", "constraint", b"constraint", "criticality", b"criticality", "deadline", b"deadline", "prompt_token_ids", b"prompt_token_ids", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "attempt", b"attempt", "cache_salt", b"cache_salt", "choices", b"choices", "constraint", b"constraint", "criticality", b"criticality", "deadline", b"deadline", "embed", b"embed", "prompt_token_ids", b"prompt_token_ids", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
     _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adapter) -> _WhichOneofReturnType__adapter | None: ...
 
 Global___SequenceGroup: _TypeAlias = SequenceGroup  # noqa: Y015
+
+@_typing.final
+class EmbedOptions(_message.Message):
+    """How the prompt's token vectors, after the final norm, become one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POOLING_FIELD_NUMBER: _builtins.int
+    NORMALIZE_FIELD_NUMBER: _builtins.int
+    pooling: Global___EmbedPooling.ValueType
+    normalize: _builtins.bool
+    """Scale the vector to length 1."""
+    def __init__(
+        self,
+        *,
+        pooling: Global___EmbedPooling.ValueType = ...,
+        normalize: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["normalize", b"normalize", "pooling", b"pooling"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EmbedOptions: _TypeAlias = EmbedOptions  # noqa: Y015
 
 @_typing.final
 class SequenceChoice(_message.Message):
@@ -619,6 +668,7 @@ class SequenceOutput(_message.Message):
     LOGPROBS_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     PROMPT_LOGPROBS_FIELD_NUMBER: _builtins.int
+    EMBEDDING_FIELD_NUMBER: _builtins.int
     sequence_id: _builtins.int
     attempt: _builtins.int
     @_builtins.property
@@ -633,6 +683,10 @@ class SequenceOutput(_message.Message):
     def prompt_logprobs(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.TokenLogprobs]:
         """Of the prompt's next tokens, in order; before the first output token."""
 
+    @_builtins.property
+    def embedding(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """The prompt's vector, where the group says `embed`; with the end, whose reason is STOP."""
+
     def __init__(
         self,
         *,
@@ -642,10 +696,11 @@ class SequenceOutput(_message.Message):
         logprobs: _abc.Iterable[_types_pb2.TokenLogprobs] | None = ...,
         end: Global___SequenceEnd | None = ...,
         prompt_logprobs: _abc.Iterable[_types_pb2.TokenLogprobs] | None = ...,
+        embedding: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "end", b"end", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "sequence_id", b"sequence_id", "token_ids", b"token_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "embedding", b"embedding", "end", b"end", "logprobs", b"logprobs", "prompt_logprobs", b"prompt_logprobs", "sequence_id", b"sequence_id", "token_ids", b"token_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -184,6 +184,8 @@ class ReplicaLink:
         is_freed = False
         if output.prompt_logprobs and not placed.generation.is_over:
             placed.generation.take_prompt_logprobs(worker_messages.logprobs_of(output.prompt_logprobs))
+        if output.embedding and not placed.generation.is_over:
+            placed.generation.take_embedding(output.embedding[:])
         if output.token_ids:
             is_freed = self.ledger.end_prefill(output.sequence_id)
             self._deliver(placed, output)

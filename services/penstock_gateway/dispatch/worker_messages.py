@@ -12,11 +12,16 @@ from penstock_gateway.choice import Choice
 from penstock_gateway.dispatch.credit import Credit
 from penstock_gateway.events import TokenLogprobs
 from penstock_gateway.generation import Job
+from penstock_gateway.requests import EmbeddingOptions, Pooling
 from penstock_gateway.sampling import ResolvedSampling
 
 CONTRACT_VERSION = 1
 # Well under the transport's limit, so that a message is never refused for its size.
 _MAX_SUBMIT_BYTES = 1 << 20
+_POOLINGS = {
+    Pooling.MEAN: worker_pb2.EMBED_POOLING_MEAN,
+    Pooling.LAST_TOKEN: worker_pb2.EMBED_POOLING_LAST_TOKEN,
+}
 
 
 def open_message(gateway_id: str, tokenizer_fingerprint: str) -> worker_pb2.SessionRequest:
@@ -72,6 +77,7 @@ def sequence_group(
         criticality=types_pb2.Criticality.ValueType(job.criticality.value),
         traceparent=job.trace.traceparent(),
         cache_salt=job.cache_salt,
+        embed=None if job.embedding is None else _embed_options(job.embedding),
     )
 
 
@@ -130,6 +136,10 @@ def _sequence_choice(choice: Choice, sampling: ResolvedSampling, num_prompt_logp
         logprob_offset=len(choice.output_token_ids),
         prompt_logprob_offset=1 + num_prompt_logprobs if is_scoring else None,
     )
+
+
+def _embed_options(embedding: EmbeddingOptions) -> worker_pb2.EmbedOptions:
+    return worker_pb2.EmbedOptions(pooling=_POOLINGS[embedding.pooling], normalize=embedding.is_normalized)
 
 
 def _timestamp_in(seconds: float) -> Timestamp:

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from penstock_gateway.quotas.admission import Bounds
 from penstock_gateway.quotas.rate_account import Rates
-from penstock_gateway.requests import Criticality, GenerationRequest
+from penstock_gateway.requests import Criticality, EmbedRequest, GenerationRequest
 from penstock_shared.watched_file import WatchedFile
+
+AskedT = TypeVar("AskedT", EmbedRequest, GenerationRequest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class Tenants:
         """What `tenant` may use a minute."""
         return self.policy_of(tenant).rates
 
-    def capped(self, asked: GenerationRequest, tenant: str) -> GenerationRequest:
+    def capped(self, asked: AskedT, tenant: str) -> AskedT:
         """The request, as critical as `tenant`'s may be at most."""
         highest = self.policy_of(tenant).max_criticality
         return asked if asked.criticality <= highest else replace(asked, criticality=highest)

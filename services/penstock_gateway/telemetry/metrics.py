@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from penstock_gateway.dispatch.dispatcher import Dispatcher
-from penstock_gateway.events import CacheReport
+from penstock_gateway.events import CacheReport, Usage
 from penstock_gateway.generation import Generation
 from penstock_gateway.quotas.admission import Admission
 from penstock_gateway.timeline import Timeline
@@ -81,10 +81,13 @@ class GatewayMetrics:
 
     def observe_generation(self, generation: Generation, *, operation: str) -> None:
         """Tokens of an answer that has ended, well or not; however many requests shared it, they were made once."""
-        usage, model = generation.usage(), generation.job.spec.name
+        self.observe_tokens(generation.usage(), operation=operation, model=generation.job.spec.name)
+        self._resumed.inc(generation.num_resumed)
+
+    def observe_tokens(self, usage: Usage, *, operation: str, model: str) -> None:
+        """Tokens of a request that has come to a replica."""
         self._tokens("input", operation, model).inc(usage.prompt_tokens)
         self._tokens("output", operation, model).inc(usage.completion_tokens)
-        self._resumed.inc(generation.num_resumed)
 
     def observe_pace(self, timeline: Timeline, generation: Generation, *, operation: str) -> None:
         """How the output came to the request that began it; one that joined did not see all of it come."""

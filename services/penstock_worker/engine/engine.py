@@ -3,6 +3,7 @@
 Not thread-safe: one thread owns an engine. `step()` reads schedule, run, sample, apply.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from penstock_shared.logs import get_logger
 from penstock_shared.prefix_chain import root_hash
 from penstock_worker.engine.model_runner import StepLogits
 from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.pooling import Vector
 from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sampler import SampledToken, Sampler
 from penstock_worker.engine.scheduler import Scheduler
@@ -224,6 +226,8 @@ class Engine:
         failed_keys = {sequence.key for sequence, token in pairs if isinstance(token, PenstockError)}
         self._keep_computed(plan.chunks, failed_keys)
         scored = [self._score(*item) for item in logits.prompt_scores.items()]
+        embedded = [self._embed(chunk, logits.pooled[chunk.key]) for chunk in plan.chunks if chunk.pooling is not None]
+        scored += [output for output in embedded if output is not None]
         return scored + [self._apply(*pair, now_ns) for pair in pairs]
 
     def _keep_computed(self, chunks: list[Chunk], failed_keys: set[int]) -> None:
@@ -232,6 +236,18 @@ class Engine:
             self._num_computed_tokens += len(chunk.token_ids)
             if chunk.key not in failed_keys:
                 self._scheduler.keep_computed(self._sequences[chunk.key])
+
+    def _embed(self, chunk: Chunk, pooled: Vector) -> SequenceOutput | None:
+        """Takes in a chunk's vectors; the embedding with the last chunk."""
+        sequence = self._sequences[chunk.key]
+        assert sequence.pooled is not None, "only an embedding's chunks are pooled"
+        sequence.pooled.take(pooled, chunk.start)
+        if sequence.num_uncomputed_tokens:
+            return None
+        vector = sequence.pooled.finish(len(sequence.token_ids))
+        if not all(map(math.isfinite, vector)):
+            return self._end(sequence, FinishReason.ERROR, error=InternalError("the embedding is not finite"))
+        return SequenceOutput(sequence.key, [], [], self._end(sequence, FinishReason.STOP).end, embedding=vector)
 
     def _score(self, key: int, scores: list[TokenLogprobs]) -> SequenceOutput:
         self._sequences[key].num_scored_tokens += len(scores)

@@ -1,6 +1,6 @@
 """Runs a step plan on the model: plain numbers in, logits out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -8,7 +8,8 @@ import torch
 from penstock_worker.engine.attention import StepAttention
 from penstock_worker.engine.batch import assemble
 from penstock_worker.engine.kv_cache import KvCache
-from penstock_worker.engine.plan import StepPlan
+from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.pooling import Pooling, Vector
 from penstock_worker.engine.prompt_scores import prompt_scores
 from penstock_worker.engine.sequence import TokenLogprobs
 from penstock_worker.models.attention_config import AttentionConfig
@@ -22,10 +23,12 @@ class StepLogits:
     Attributes:
         values: float32 [num_rows, vocab_size], on device: the rows that each chunk asks for, in the plan's order.
         prompt_scores: of the chunks that ask for them, by key.
+        pooled: the vectors of the chunks that ask for them, by key: their sum, or the last one; [hidden_size].
     """
 
     values: torch.Tensor
     prompt_scores: Mapping[int, list[TokenLogprobs]] = field(default_factory=dict)
+    pooled: Mapping[int, Vector] = field(default_factory=dict)
 
 
 class ModelRunner:
@@ -55,14 +58,25 @@ class ModelRunner:
         )
         hidden = self._decoder.hidden_states(token_ids, positions, attention)
         values = self._decoder.logits(hidden.index_select(0, rows))
-        return StepLogits(values, self._prompt_scores(plan, hidden))
-
-    def _prompt_scores(self, plan: StepPlan, hidden: torch.Tensor) -> dict[int, list[TokenLogprobs]]:
         scores: dict[int, list[TokenLogprobs]] = {}
-        offset = 0
-        for chunk in plan.chunks:
-            end = offset + len(chunk.token_ids)
+        pooled: dict[int, Vector] = {}
+        for chunk, of_chunk in _by_chunk(plan, hidden):
             if chunk.scoring is not None:
-                scores[chunk.key] = prompt_scores(chunk.scoring, hidden[offset:end], self._decoder.logits)
-            offset = end
-        return scores
+                scores[chunk.key] = prompt_scores(chunk.scoring, of_chunk, self._decoder.logits)
+            elif chunk.pooling is not None:
+                pooled[chunk.key] = self._pooled(chunk.pooling, of_chunk)
+        return StepLogits(values, scores, pooled)
+
+    def _pooled(self, pooling: Pooling, hidden: torch.Tensor) -> Vector:
+        counting = hidden if pooling is Pooling.MEAN else hidden[-1:]
+        vector: Vector = self._decoder.final_hidden(counting).float().sum(dim=0).cpu().numpy()
+        return vector
+
+
+def _by_chunk(plan: StepPlan, hidden: torch.Tensor) -> Iterator[tuple[Chunk, torch.Tensor]]:
+    """The chunks that want more than logits, each with its rows of `hidden`."""
+    end = 0
+    for chunk in plan.chunks:
+        begin, end = end, end + len(chunk.token_ids)
+        if chunk.scoring is not None or chunk.pooling is not None:
+            yield chunk, hidden[begin:end]

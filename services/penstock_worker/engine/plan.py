@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from penstock_worker.engine.pooling import Pooling
 from penstock_worker.engine.scoring import Scoring
 
 
@@ -17,6 +18,7 @@ class Chunk(NamedTuple):
         block_ids: the sequence's blocks, in order, enough for these tokens; int64.
         num_logits_rows: how many of these tokens, the last ones, are each to be followed by a sampled one.
         scoring: which prompt tokens are to be scored meanwhile.
+        pooling: which vectors of these tokens are to be added up, for an embedding.
     """
 
     key: int
@@ -25,6 +27,7 @@ class Chunk(NamedTuple):
     block_ids: "array[int]"
     num_logits_rows: int
     scoring: Scoring | None = None
+    pooling: Pooling | None = None
 
 
 @dataclass(frozen=True, slots=True)

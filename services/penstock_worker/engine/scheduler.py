@@ -241,6 +241,8 @@ def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
         sequence.prefill_start_ns = now_ns
     sequence.num_computed_tokens = end
     token_ids = sequence.token_ids[start:end]
+    if (embedding := sequence.request.embedding) is not None:
+        return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], 0, pooling=embedding.pooling)
     num_logits_rows = 1 if end == len(sequence.token_ids) else 0
     scoring = scoring_of(sequence, start, end)
     return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], num_logits_rows, scoring)

@@ -8,6 +8,7 @@ from enum import Enum
 
 from penstock_shared.errors import PenstockError
 from penstock_shared.prefix_chain import PrefixBlock
+from penstock_worker.engine.pooling import EmbeddingOptions, PooledVector, Pooling
 
 
 class FinishReason(Enum):
@@ -70,6 +71,7 @@ class SequenceRequest:
         prompt_logprobs: number of alternatives to report beside each prompt token; None reports nothing of the prompt.
         prompt_logprob_offset: first prompt position to report; at least 1, for nothing precedes the first token.
         cache_salt: only sequences of equal salt share blocks.
+        embedding: makes a vector of the prompt; then nothing is generated, and `sampling` does not matter.
     """
 
     key: int
@@ -81,6 +83,7 @@ class SequenceRequest:
     prompt_logprobs: int | None = None
     prompt_logprob_offset: int = 1
     cache_salt: bytes = b""
+    embedding: EmbeddingOptions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ class SequenceOutput:
         logprobs: of these; empty where they are not wanted.
         end: its terminal event, on its last output.
         prompt_logprobs: of its next prompt tokens; only before its first token.
+        embedding: the prompt's vector, where that was asked for; with the end.
     """
 
     key: int
@@ -145,6 +149,7 @@ class SequenceOutput:
     logprobs: list[TokenLogprobs]
     end: SequenceEnd | None
     prompt_logprobs: list[TokenLogprobs] = field(default_factory=list)
+    embedding: list[float] = field(default_factory=list)
 
 
 def empty_ids() -> "array[int]":
@@ -171,6 +176,7 @@ class Sequence:
         num_kept_blocks: how many of its blocks were put into the prefix index, or found there, since it started to run.
         num_found_tokens: of its computed tokens, those that were found when it started to run.
         cached_prompt_tokens: those of its prompt that were found at its first start.
+        pooled: the vector so far, where an embedding was asked for.
     """
 
     request: SequenceRequest
@@ -187,6 +193,7 @@ class Sequence:
     num_kept_blocks: int = 0
     num_found_tokens: int = 0
     cached_prompt_tokens: int = 0
+    pooled: PooledVector | None = field(init=False)
     num_preemptions: int = 0
     prefill_start_ns: int | None = None
     first_token_ns: int | None = None
@@ -195,6 +202,8 @@ class Sequence:
         self.token_ids = array("q", self.request.prompt_token_ids)
         self.token_ids.extend(self.request.output_token_ids)
         self.num_scored_tokens = self.request.prompt_logprob_offset
+        embedding = self.request.embedding
+        self.pooled = None if embedding is None else PooledVector(embedding)
 
     @property
     def key(self) -> int:
@@ -220,8 +229,11 @@ class Sequence:
     def num_findable_tokens(self) -> int:
         """Its first tokens that need not be computed where their keys and values are there.
 
-        Not the last one, whose logits are needed, and none that precedes a prompt token that has no score yet.
+        Not the last one, whose logits are needed, none that precedes a prompt token that has no score yet, and none of
+        which a mean is taken.
         """
+        if self.request.embedding is not None and self.request.embedding.pooling is Pooling.MEAN:
+            return 0
         num_findable = len(self.token_ids) - 1
         is_scored = self.request.prompt_logprobs is not None
         return min(num_findable, self.num_scored_tokens - 1) if is_scored else num_findable

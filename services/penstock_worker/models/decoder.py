@@ -61,9 +61,13 @@ class Decoder:
                 _add_sequentially(hidden, layer, attended)
         return hidden
 
+    def final_hidden(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Rows of `hidden` after the final norm, as embeddings are made of them: [num_rows, hidden_size]."""
+        return self._weights.final_norm(hidden)
+
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits of the token after each row of `hidden`: float32 [num_rows, vocab_size]."""
-        logits = self._weights.output_projection(self._weights.final_norm(hidden)).float()
+        logits = self._weights.output_projection(self.final_hidden(hidden)).float()
         if self._logit_cap is not None:
             logits.div_(self._logit_cap).tanh_().mul_(self._logit_cap)
         return logits

@@ -6,6 +6,7 @@ from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError
 from penstock_shared.tracing import TraceContext
+from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.replica.messages import (
     Cancel,
@@ -18,6 +19,10 @@ from penstock_worker.replica.messages import (
 )
 
 _STANDARD = types_pb2.CRITICALITY_STANDARD
+_POOLINGS = {
+    worker_pb2.EMBED_POOLING_MEAN: Pooling.MEAN,
+    worker_pb2.EMBED_POOLING_LAST_TOKEN: Pooling.LAST,
+}
 
 
 def inbound_message(request: worker_pb2.SessionRequest, next_key: Callable[[], int]) -> Inbound:
@@ -49,8 +54,8 @@ def inbound_message(request: worker_pb2.SessionRequest, next_key: Callable[[], i
 def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> Iterator[SubmittedSequence]:
     """The choices of `group` that are still to run."""
     prompt = tuple(group.prompt_token_ids)
-    sampling = _sampling(group.sampling)
-    error = _unknown_enum(group) or _unimplemented(group)
+    sampling, embedding = _sampling(group.sampling), _embedding(group)
+    error = _unknown_enum(group) or _unknown_pooling(group) or _unimplemented(group)
     trace = TraceContext.parse(group.traceparent)
     deadline_ns = group.deadline.ToNanoseconds() if group.HasField("deadline") else None
     for choice in group.choices:
@@ -64,6 +69,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             sampling=sampling,
             criticality=group.criticality or _STANDARD,
             cache_salt=group.cache_salt,
+            embedding=embedding,
             **_prompt_scoring(group.sampling, choice),
         )
         yield SubmittedSequence(
@@ -93,6 +99,18 @@ def _unknown_enum(group: worker_pb2.SequenceGroup) -> InvalidArgumentError | Non
         return None
     names = ", ".join(f"{number} ({name})" for name, number in types_pb2.Criticality.items())
     return InvalidArgumentError("criticality", group.criticality, names)
+
+
+def _unknown_pooling(group: worker_pb2.SequenceGroup) -> InvalidArgumentError | None:
+    if not group.HasField("embed") or group.embed.pooling in _POOLINGS:
+        return None
+    return InvalidArgumentError("embed.pooling", group.embed.pooling, ", ".join(map(str, _POOLINGS)))
+
+
+def _embedding(group: worker_pb2.SequenceGroup) -> EmbeddingOptions | None:
+    if not group.HasField("embed"):
+        return None
+    return EmbeddingOptions(_POOLINGS.get(group.embed.pooling, Pooling.LAST), group.embed.normalize)
 
 
 def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None:

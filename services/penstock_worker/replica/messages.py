@@ -162,6 +162,7 @@ class Output:
     logprobs: tuple[TokenLogprobs, ...] = ()
     end: End | None = None
     prompt_logprobs: tuple[TokenLogprobs, ...] = ()
+    embedding: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)

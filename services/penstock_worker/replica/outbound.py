@@ -104,6 +104,7 @@ def _output(output: Output) -> worker_pb2.SequenceOutput:
         logprobs=[_logprobs(entry) for entry in output.logprobs],
         end=None if output.end is None else _end(output.end),
         prompt_logprobs=[_logprobs(entry) for entry in output.prompt_logprobs],
+        embedding=output.embedding,
     )
 
 

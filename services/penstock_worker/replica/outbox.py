@@ -24,6 +24,10 @@ from penstock_worker.replica.messages import (
 _SEND_ORDER: tuple[type[Outbound], ...] = (Hello, SubmitAck, Step, Credit, Draining, Heartbeat)
 
 
+# A number of an embedding is a quarter of what a log probability takes.
+_FLOATS_PER_COST = 4
+
+
 class Outbox:
     """Collects messages for one reader. Synchronous; the owner wakes the writer.
 
@@ -97,9 +101,10 @@ def _merged(earlier: Output, later: Output) -> Output:
         logprobs=earlier.logprobs + later.logprobs,
         end=later.end,
         prompt_logprobs=earlier.prompt_logprobs + later.prompt_logprobs,
+        embedding=later.embedding,
     )
 
 
 def _cost(output: Output) -> int:
     num_logprobs = sum(1 + len(entry.top) for entry in (*output.logprobs, *output.prompt_logprobs))
-    return len(output.token_ids) + num_logprobs + (output.end is not None)
+    return len(output.token_ids) + num_logprobs + len(output.embedding) // _FLOATS_PER_COST + (output.end is not None)

@@ -98,6 +98,7 @@ class RunningSequences:
             tuple(made.logprobs[unwanted:]),
             end,
             tuple(made.prompt_logprobs),
+            made.embedding,
         )
 
     def _finish(self, placement: Placement, end: End, timeline: SequenceEnd | None) -> None:

@@ -26,6 +26,7 @@ from penstock import AsyncClient, Client
 from penstock.client import (
     CacheOutcome,
     Delta,
+    Embeddings,
     Final,
     Finished,
     FinishReason,
@@ -80,6 +81,22 @@ async def test_prompt_log_probabilities_add_up_over_the_events(server: ScriptedI
     for answer in (await driver.call("generate", "go", prompt_logprobs=1), await driver.stream_answer("go")):
         assert [token.token_id for token in answer.prompt_logprobs] == [5, 6, 7]
         assert answer.prompt_logprobs[0].top == (TopLogprob(9, -0.25),)
+
+
+async def test_embed_gives_a_vector_for_each_input(server: ScriptedInference, driver: Any) -> None:
+    """Texts and token ids mixed; the options reach the server."""
+    made = await driver.call("embed", ["abc", [1, 2]], model="pocket", pooling="mean", normalize=True)
+    assert made == Embeddings(((3.0, 0.5), (2.0, 0.5)), Usage(5, 0, 0))
+    (seen,) = server.calls("Embed")
+    assert (seen.request.model, seen.request.pooling, seen.request.normalize) == (
+        "pocket",
+        inference_pb2.POOLING_MEAN,
+        True,
+    )
+    await driver.call("embed", ["abc"])
+    assert server.calls("Embed")[1].request == inference_pb2.EmbedRequest(inputs=[inference_pb2.Input(text="abc")])
+    with pytest.raises(TypeError, match="a list of inputs"):
+        await driver.call("embed", "abc")
 
 
 async def test_choices_are_kept_apart(server: ScriptedInference, driver: Any) -> None:

@@ -115,6 +115,30 @@ async def test_the_prompt_is_scored_for_the_choice_that_says_from_where(replica:
     assert received[2].prompt_logprobs == []
 
 
+async def test_a_prompt_becomes_a_vector(replica: RunningReplica) -> None:
+    """Of the model's width and length 1; it comes with the end, and no token does."""
+    session = await replica.session()
+    wanted = group(1, prompt=[each % 250 for each in range(150)])
+    wanted.embed.pooling = worker_pb2.EMBED_POOLING_MEAN
+    wanted.embed.normalize = True
+    await session.submit(wanted)
+    received = (await session.read_ends([1]))[1]
+    assert (len(received.embedding), received.token_ids) == (32, [])
+    assert sum(value * value for value in received.embedding) == pytest.approx(1.0)
+    assert received.end is not None
+    assert received.end.reason == types_pb2.FINISH_REASON_STOP
+
+
+async def test_a_pooling_of_no_name_is_refused(replica: RunningReplica) -> None:
+    """A vector of another kind than asked for looks like any other."""
+    session = await replica.session()
+    wanted = group(1)
+    wanted.embed.pooling = 7  # type: ignore[assignment]
+    await session.submit(wanted, group(2))
+    await session.read_ends([2])
+    assert session.acks[1].error.field == "embed.pooling"
+
+
 async def test_a_cancelled_sequence_is_gone_within_one_step(replica: RunningReplica) -> None:
     """Nobody pays for tokens that nobody reads; the terminal event gives the credit back."""
     session = await replica.session()
