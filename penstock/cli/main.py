@@ -62,6 +62,14 @@ class PoolingChoice(StrEnum):
     MEAN = "mean"
 
 
+class Quantize(StrEnum):
+    """What the model's projections are rounded to."""
+
+    NONE = "none"
+    INT8 = "int8"
+    INT4 = "int4"
+
+
 @app.callback()
 def penstock() -> None:
     """Serves large language models as gRPC microservices.
@@ -106,6 +114,9 @@ def up(
     no_prefix_cache: Annotated[
         bool, typer.Option("--no-prefix-cache", help="Compute equal beginnings of prompts anew for each.")
     ] = False,
+    quantize: Annotated[
+        Quantize, typer.Option(help="Round the model's projections when it is loaded; on a CPU.")
+    ] = Quantize.NONE,
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
@@ -164,6 +175,7 @@ def up(
         device=device.value,
         dtype=dtype.value,
         has_prefix_cache=not no_prefix_cache,
+        quantize=quantize.value,
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),

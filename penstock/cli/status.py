@@ -107,6 +107,7 @@ def _replica(replica: fleet_pb2.Replica) -> dict[str, Any]:
         "state": fleet_pb2.ReplicaState.Name(replica.state).removeprefix(_STATE_PREFIX).lower(),
         "address": replica.address,
         "pid": replica.pid or None,
+        "numerics": replica.numerics_fingerprint or None,
         "incarnation": replica.incarnation,
         "restarts": replica.num_restarts,
         "detail": replica.detail,
@@ -128,9 +129,9 @@ def _draw(report: dict[str, Any]) -> None:
     if report["replicas"] is None:
         console.print("\nthe fleet cannot be asked for its replicas")
         return
-    replicas = _table("replica", "model", "state", "address", "pid", "restarts", "detail")
-    for replica in report["replicas"]:  # the incarnation is for programs: it stands in the JSON
-        replicas.add_row(*(_cell(value) for name, value in replica.items() if name != "incarnation"))
+    replicas = _table("replica", "model", "state", "address", "pid", "precision", "restarts", "detail")
+    for replica in report["replicas"]:
+        replicas.add_row(*(_cell(value) for value in _for_people(replica).values()))
     console.print("", replicas)
 
 
@@ -139,6 +140,14 @@ def _with_next_try(service: dict[str, Any]) -> dict[str, Any]:
     shown = dict(service)
     next_try_s = shown.pop("next_try_s")
     return shown if next_try_s is None else shown | {"detail": f"{shown['detail']}; next try in {next_try_s:.0f} s"}
+
+
+def _for_people(replica: dict[str, Any]) -> dict[str, Any]:
+    """Without what is for programs, and of the numerics only dtype and quantization: the rest hardly differs."""
+    shown = {name: value for name, value in replica.items() if name != "incarnation"}
+    parts = (replica["numerics"] or "").split("/")
+    shown["numerics"] = parts[1] if len(parts) > 1 else None
+    return shown
 
 
 def _table(*columns: str) -> Table:

@@ -23,6 +23,7 @@ class StackSettings:
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
         has_prefix_cache: whether the workers compute equal beginnings of prompts once.
+        quantize: "none", "int8" or "int4": what the model's projections are rounded to when it is loaded.
         ports: 0 means a free one.
         tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
         tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
@@ -37,6 +38,7 @@ class StackSettings:
     device: str = "auto"
     dtype: str = "auto"
     has_prefix_cache: bool = True
+    quantize: str = "none"
     ports: Ports = field(default_factory=Ports)
     tls_cert: Path | None = None
     tls_key: Path | None = None

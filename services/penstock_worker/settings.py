@@ -32,6 +32,7 @@ class WorkerSettings(ServiceSettings):
     threads_per_replica: int | None = Field(None, ge=1)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantize: Literal["none", "int8", "int4"] = "none"
     kv_memory_bytes: int | None = Field(None, gt=0)
     max_running_sequences: int = Field(64, ge=1)
     max_step_tokens: int = Field(2048, ge=1)

@@ -21,6 +21,8 @@ from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
 from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.onednn_linear import has_onednn
+from penstock_worker.models.packing import choose_quantization, numerics, pack
 from penstock_worker.models.placement import choose_device, choose_dtype
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.revision import weights_revision
@@ -34,6 +36,7 @@ class EngineConfig:
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: "auto", "float32", "bfloat16" or "float16".
+        quantize: "none", "int8" or "int4"; see `models.quantization`.
         kv_memory_bytes: size of the KV cache; None sizes it from the memory there is.
         max_running_sequences: sequences computed at one time.
         max_step_tokens: most tokens computed in one step.
@@ -44,6 +47,7 @@ class EngineConfig:
 
     device: str = "auto"
     dtype: str = "auto"
+    quantize: str = "none"
     kv_memory_bytes: int | None = None
     max_running_sequences: int = 64
     max_step_tokens: int = 2048
@@ -68,7 +72,8 @@ class LoadedModel:
         vocab_size: token ids are below it.
         eos_token_ids: tokens that end an output.
         sampling_defaults: from generation_config.json.
-        dtype: of weights, activations and KV cache, e.g. "float32".
+        dtype: of activations, KV cache and whatever weights are not quantized, e.g. "float32".
+        quantization: how projections were rounded at load, e.g. "w8a8"; empty where they were not.
         device: e.g. "cpu", "cuda:0".
         kernels: what computes, for the numerics fingerprint.
         num_parameters: tied ones counted once.
@@ -83,6 +88,7 @@ class LoadedModel:
     eos_token_ids: tuple[int, ...]
     sampling_defaults: SamplingDefaults
     dtype: str
+    quantization: str
     device: str
     kernels: str
     num_parameters: int
@@ -93,8 +99,9 @@ class LoadedModel:
     def plan(self) -> str:
         """The memory plan, some lines to print."""
         kv_plan = self.kv_plan
+        precision = f"{self.dtype}, projections {self.quantization}" if self.quantization else self.dtype
         lines = (
-            ("model", f"{self.architecture}, {self.num_parameters:,} parameters, {self.dtype} on {self.device}"),
+            ("model", f"{self.architecture}, {self.num_parameters:,} parameters, {precision} on {self.device}"),
             ("weights", shown_bytes(self.weight_bytes)),
             ("kv cache", f"{shown_bytes(kv_plan.num_bytes)}: {kv_plan.reason}"),
             ("", f"{kv_plan.num_blocks:,} blocks of {kv_plan.block_size} tokens, {kv_plan.num_tokens:,} tokens in all"),
@@ -115,7 +122,10 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     eos_token_ids = read_eos_token_ids(model_dir, model.vocab_size)
     sampling_defaults = read_sampling_defaults(model_dir)
     checkpoint = Checkpoint(model_dir)
+    quantization = choose_quantization(config.quantize, choose_device(config.device))
     weights = _read_weights(checkpoint, model, config)
+    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
+    pack(weights, quantization)
     kv_plan = _plan_kv_cache(model, weights, config)
     revision = weights_revision(model_dir, checkpoint.files)
     engine = Engine(
@@ -127,7 +137,6 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         eos_token_ids=frozenset(eos_token_ids),
         revision=revision,
     )
-    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
     loaded = LoadedModel(
         architecture=architecture,
         revision=revision,
@@ -136,10 +145,11 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         eos_token_ids=eos_token_ids,
         sampling_defaults=sampling_defaults,
         dtype=str(weights.dtype).removeprefix("torch."),
+        quantization=numerics(quantization),
         device=str(weights.device),
         kernels=_kernels(weights.device),
         num_parameters=num_parameters,
-        weight_bytes=num_parameters * weights.dtype.itemsize,
+        weight_bytes=weights.num_bytes,
         kv_plan=kv_plan,
     )
     return engine, loaded
@@ -191,6 +201,8 @@ def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:
 
 
 def _kernels(device: torch.device) -> str:
-    """The library, its version and the instruction set or card that it computes with."""
-    target = torch.cuda.get_device_name(device) if device.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return f"torch {torch.__version__} {target}"
+    """The library, its version, and the card, or the library and instruction set of the CPU, that it computes with."""
+    if device.type == "cuda":
+        return f"torch {torch.__version__} {torch.cuda.get_device_name(device)}"
+    library = " oneDNN" if has_onednn(device) else ""
+    return f"torch {torch.__version__}{library} {torch.backends.cpu.get_cpu_capability()}"

@@ -75,8 +75,19 @@ class DecoderWeights:
         """Where all tensors are."""
         return self.embedding.device
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of all weights; a tied output projection takes its own only where it is packed."""
+        tensors = [self.embedding, *(tensor for norm in self._norms() for tensor in norm.parameters)]
+        if self.positions is not None:
+            tensors.append(self.positions)
+        projections = [projection for layer in self.layers for projection in layer.projections().values()]
+        if self.output_projection.is_packed or self.output_projection.weight is not self.embedding:
+            projections.append(self.output_projection)
+        return sum(tensor.nbytes for tensor in tensors) + sum(projection.num_bytes for projection in projections)
+
     def tensors(self) -> Iterator[torch.Tensor]:
-        """Every tensor once."""
+        """Every tensor once; only before packing."""
         yield self.embedding
         if self.positions is not None:
             yield self.positions

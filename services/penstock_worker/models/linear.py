@@ -1,18 +1,89 @@
-"""The projection of the decoder's layers."""
+"""A projection behind one call, whatever computes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
 
+class LinearKernel(Protocol):
+    """Computes a projection from weights in a form of its own."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights."""
+        ...
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Projects [num_rows, in] to [num_rows, out], in the dtype of `x`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class Linear:
-    """A projection. `weight`: [out, in], `bias`: [out]."""
+class PlainKernel:
+    """The weights as they are. `weight`: [out, in], `bias`: [out]."""
 
     weight: torch.Tensor
     bias: torch.Tensor | None
 
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights."""
+        return self.weight.nbytes + (0 if self.bias is None else self.bias.nbytes)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Projects [..., in] to [..., out]."""
+        """See `LinearKernel`."""
         return F.linear(x, self.weight, self.bias)
+
+
+KernelMaker = Callable[[torch.Tensor, torch.Tensor | None], LinearKernel]
+"""Makes a kernel of a weight, [out, in], and a bias, [out] or None."""
+
+
+class Linear:
+    """A projection. Plain until `pack` has another kernel take its weights over.
+
+    Args:
+        weight: [out, in].
+        bias: [out], or None.
+    """
+
+    __slots__ = ("_kernel",)
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self._kernel: LinearKernel = PlainKernel(weight, bias)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """[out, in]; only before packing."""
+        return self._plain.weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """[out], or None; only before packing."""
+        return self._plain.bias
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether another kernel has taken the weights over."""
+        return not isinstance(self._kernel, PlainKernel)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the weights."""
+        return self._kernel.num_bytes
+
+    def pack(self, make: KernelMaker) -> None:
+        """Hands the weights to another kernel and lets go of them."""
+        self._kernel = make(self.weight, self.bias)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Projects [num_rows, in] to [num_rows, out]."""
+        return self._kernel(x)
+
+    @property
+    def _plain(self) -> PlainKernel:
+        assert isinstance(self._kernel, PlainKernel), "its weights are packed"
+        return self._kernel

@@ -77,6 +77,7 @@ class ReplicaActor:
         config = EngineConfig(
             device=settings.device,
             dtype=settings.dtype,
+            quantize=settings.quantize,
             kv_memory_bytes=settings.kv_memory_bytes,
             max_running_sequences=settings.max_running_sequences,
             max_step_tokens=settings.max_step_tokens,
@@ -133,4 +134,5 @@ class ReplicaActor:
 def numerics_fingerprint(model: "LoadedModel") -> str:
     """Names what decides the bits of a result; readable, because operators compare them."""
     device = model.device.partition(":")[0]
-    return f"{model.revision[:16]}/{model.dtype}/tp1.pp1/{device}/{model.kernels}"
+    precision = f"{model.dtype}+{model.quantization}" if model.quantization else model.dtype
+    return f"{model.revision[:16]}/{precision}/tp1.pp1/{device}/{model.kernels}"

@@ -87,7 +87,10 @@ def test_a_stack_from_up_to_down(penstock: Run, model: Path, state_dir: Path) ->
         ("tiny-llama-0", "ready", 1),
         ("tiny-llama-1", "ready", 1),
     ]
-    assert f"ready, serving tiny-llama at {state.addresses.gateway}" in penstock("status").stdout
+    assert report["replicas"][0]["numerics"] == "7c70abbd/float32+w8a8/tp1.pp1/cpu/torch"
+    shown = penstock("status").stdout
+    assert f"ready, serving tiny-llama at {state.addresses.gateway}" in shown
+    assert "float32+w8a" in shown  # a narrow terminal breaks it there
 
     assert penstock("generate", "What is the capital of France?").stdout == "Paris.\n"
 

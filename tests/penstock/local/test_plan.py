@@ -21,6 +21,7 @@ SETTINGS = StackSettings(
     num_replicas=3,
     device="cpu",
     dtype="float32",
+    quantize="int8",
     ports=Ports(1, 2, 5, 3, 4, 6),
     otlp_endpoint="http://127.0.0.1:4317",
 )
@@ -55,6 +56,7 @@ def test_every_service_is_told_where_the_others_are() -> None:
             "PENSTOCK_WORKER_REPLICAS": "3",
             "PENSTOCK_WORKER_DEVICE": "cpu",
             "PENSTOCK_WORKER_DTYPE": "float32",
+            "PENSTOCK_WORKER_QUANTIZE": "int8",
         },
         "gateway": {
             **common,

@@ -1,14 +1,17 @@
 """A checkpoint directory becomes an engine, or one clear error."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from fakes.checkpoints import EOS_TOKEN_ID, VOCAB_SIZE, edit_config, save_checkpoint
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.build import EngineConfig, build_engine
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+from penstock_worker.models.packing import choose_quantization
 
 
 def test_loaded_model_is_described(tmp_path: Path) -> None:
@@ -21,7 +24,9 @@ def test_loaded_model_is_described(tmp_path: Path) -> None:
     assert (loaded.eos_token_ids, loaded.sampling_defaults.temperature) == ((EOS_TOKEN_ID,), 0.6)
     per_layer = 64 * 64 + 2 * 64 * 32 + 64 * 64 + 3 * 64 * 96 + 2 * 64
     assert loaded.num_parameters == VOCAB_SIZE * 64 + 3 * per_layer + 64
-    assert (loaded.dtype, loaded.device, loaded.weight_bytes) == ("float32", "cpu", 4 * loaded.num_parameters)
+    packed_head = VOCAB_SIZE * 64  # a copy: the embedding must stay readable
+    assert (loaded.dtype, loaded.quantization, loaded.device) == ("float32", "", "cpu")
+    assert loaded.weight_bytes == 4 * (loaded.num_parameters + packed_head)
     assert (engine.limits.num_blocks, engine.limits.context_length) == (3 * 512 // 16, 512)
     assert len(loaded.revision) == 64
 
@@ -36,6 +41,50 @@ def test_plan_is_readable(checkpoint: Callable[[str], Path]) -> None:
         "          64 blocks of 16 tokens, 1,024 tokens in all",
         "sequence  at most 512 tokens of prompt and output",
     ]
+
+
+@pytest.mark.parametrize(("quantize", "shown"), [("int8", "w8a8|w8a7"), ("int4", r"w4g32\+w8a[78]")])
+def test_quantized_model_says_so(quantize: str, shown: str, checkpoint: Callable[[str], Path]) -> None:
+    """It is smaller, and an operator sees by the plan what he runs."""
+    config = EngineConfig(device="cpu", quantize=quantize, max_running_sequences=2)
+    _, loaded = build_engine(checkpoint("llama"), config)
+    assert re.fullmatch(shown, loaded.quantization)
+    assert f"{loaded.num_parameters:,} parameters, float32, projections {loaded.quantization} on cpu" in loaded.plan
+    embedding_bytes = 4 * VOCAB_SIZE * 64
+    rounded_bytes = loaded.num_parameters - VOCAB_SIZE * 64
+    assert loaded.weight_bytes < embedding_bytes + 1.3 * rounded_bytes
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_quantized_model_generates_nearly_what_the_whole_one_does(
+    quantize: str, checkpoint: Callable[[str], Path]
+) -> None:
+    """The logits of a prompt move by what the rounding costs, and no more."""
+    logits = []
+    for setting in ("none", quantize):
+        engine, _ = build_engine(checkpoint("qwen3"), EngineConfig(device="cpu", quantize=setting))
+        sampling = SamplingOptions(max_tokens=1, logprobs=20)
+        engine.add(SequenceRequest(key=1, prompt_token_ids=list(range(20, 60)), sampling=sampling))
+        [found] = engine.step().outputs[0].logprobs
+        logits.append({top.token_id: top.logprob for top in found.top})
+    whole, rounded = logits
+    both = whole.keys() & rounded.keys()
+    assert len(both) > 10
+    assert max(abs(whole[token_id] - rounded[token_id]) for token_id in both) < (0.4 if quantize == "int8" else 2.0)
+
+
+@pytest.mark.parametrize(("setting", "allowed"), [("int3", "none, int8, int4"), ("fp8", "none, int8, int4")])
+def test_unknown_quantization_is_refused(setting: str, allowed: str, checkpoint: Callable[[str], Path]) -> None:
+    """Before any weight is read."""
+    with pytest.raises(InvalidArgumentError, match=f"quantize: got '{setting}'; allowed: {allowed}"):
+        build_engine(checkpoint("llama"), EngineConfig(device="cpu", quantize=setting))
+
+
+def test_quantization_without_kernels_is_refused() -> None:
+    """Rather than run unquantized under another name."""
+    with pytest.raises(InvalidArgumentError, match="quantize: got 'int8'; allowed: none on cuda"):
+        choose_quantization("int8", torch.device("cuda"))
+    assert choose_quantization("none", torch.device("cuda")) is None
 
 
 def test_eos_of_the_checkpoint_ends_a_sequence(tmp_path: Path) -> None:

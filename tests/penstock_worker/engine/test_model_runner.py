@@ -15,6 +15,7 @@ from penstock_worker.engine.model_runner import ModelRunner
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.packing import pack
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.weight_reader import WeightReader
 
@@ -23,12 +24,15 @@ NUM_BLOCKS = 80
 LENGTHS = [1, 5, 16, 33, 70]
 
 
-def _runner(model_dir: Path) -> ModelRunner:
+def _runner(model_dir: Path, *, is_packed: bool = False) -> ModelRunner:
     _, config = read_model_config(model_dir)
     reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.float32, device=torch.device("cpu"))
+    weights = reader.read()
+    if is_packed:
+        pack(weights, None)
     shape = (config.num_layers, NUM_BLOCKS + 1, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.full(shape, torch.nan))  # what is not written must not be read
-    return ModelRunner(Decoder(config, reader.read()), cache, config.attention)
+    return ModelRunner(Decoder(config, weights), cache, config.attention)
 
 
 def _plans(sequences: list[list[int]], *, max_chunk_tokens: int, generator: random.Random) -> list[StepPlan]:
@@ -56,19 +60,20 @@ def _positions_with_logits(chunk: Chunk) -> slice:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("max_chunk_tokens", [1, 7, 100])
+@pytest.mark.parametrize(("max_chunk_tokens", "is_packed"), [(1, True), (7, False), (7, True), (100, True)])
 def test_logits_equal_transformers(
     family: str,
     max_chunk_tokens: int,
+    is_packed: bool,
     checkpoint: Callable[[str], Path],
     reference: Callable[[str], ReferenceModel],
 ) -> None:
-    """Logits within 1e-4 of any number of a chunk's last tokens: token by token, in small chunks, and in one go."""
+    """Logits within 1e-4 of any number of a chunk's last tokens: token by token, in small chunks, in one go."""
     generator = random.Random(max_chunk_tokens)
     sequences = [[generator.randrange(VOCAB_SIZE) for _ in range(length)] for length in LENGTHS]
     expected = [reference(family).logits(tokens) for tokens in sequences]
     assert max(logits.abs().max() for logits in expected) > 2.0
-    runner = _runner(checkpoint(family))
+    runner = _runner(checkpoint(family), is_packed=is_packed)
     for plan in _plans(sequences, max_chunk_tokens=max_chunk_tokens, generator=generator):
         values = runner.run(plan).values
         wanted = [expected[chunk.key][_positions_with_logits(chunk)] for chunk in plan.chunks]

@@ -29,6 +29,7 @@ class PaperFleet(fleet_pb2_grpc.FleetServiceServicer):
                     state=state,
                     address=f"127.0.0.1:{number + 1}",
                     incarnation=1,
+                    numerics_fingerprint="7c70abbd/float32+w8a8/tp1.pp1/cpu/torch",
                     detail=behaviour("worker").get("replica_detail", ""),
                 )
                 for number in range(int(os.environ["PENSTOCK_WORKER_REPLICAS"]))

@@ -1,0 +1,53 @@
+"""Projections in 8-bit integers: weights per output channel, activations per token.
+
+The scale of a token's activations comes from that token alone, so nobody's result depends on a neighbour. The products
+are sums of integers, which are exact in any order: a row has the same bits whatever rows are beside it.
+"""
+
+import torch
+
+_MAX_CODE = 127
+_SMALLEST_SCALE = 1e-30
+
+
+class Int8Kernel:
+    """oneDNN's product of 8-bit activations and weights.
+
+    Args:
+        codes: int8 [out, in]; weight = code * scale.
+        scales: float32 [out].
+        bias: [out], or None.
+    """
+
+    def __init__(self, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
+        self.num_bytes = codes.nbytes + scales.nbytes + (0 if bias is None else bias.nbytes)
+        self._codes = torch.ops.onednn.qlinear_prepack(codes, None)
+        self._scales = scales
+        self._zero_points = torch.zeros(codes.shape[0], dtype=torch.int8)
+        self._bias = None if bias is None else bias.float()
+        self._zero_point = 1 << (activation_bits() - 1)
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """See `LinearKernel`."""
+        row_scales = torch.linalg.vector_norm(x, float("inf"), dim=1, keepdim=True, dtype=torch.float32)
+        row_scales = row_scales.div_(self._zero_point - 1).clamp_(min=_SMALLEST_SCALE)
+        codes = (x / row_scales).round_().add_(self._zero_point).to(torch.uint8)
+        products = torch.ops.onednn.qlinear_pointwise(
+            codes, 1.0, self._zero_point, self._codes, self._scales, self._zero_points,
+            None, 1.0, 0, torch.float32, "none", [], "",
+        )  # fmt: skip
+        products = products.mul_(row_scales) if self._bias is None else torch.addcmul(self._bias, products, row_scales)
+        return products.to(x.dtype)
+
+
+def int8_kernel(weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Kernel:
+    """Rounds each row of `weight`, [out, in], to 255 even levels between plus and minus its greatest number."""
+    wide = weight.float()
+    scales = wide.abs().amax(dim=1).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
+    codes = wide.div(scales.unsqueeze(1)).round_().to(torch.int8)
+    return Int8Kernel(codes, scales, bias)
+
+
+def activation_bits() -> int:
+    """Bits of an activation. Without the CPU's VNNI instructions, sums of two 8-bit products overflow 16 bits."""
+    return 8 if torch.cpu._is_vnni_supported() else 7  # noqa: SLF001
