@@ -96,6 +96,7 @@ class SessionRequest(_message.Message):
     SUBMIT_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     DEMAND_FIELD_NUMBER: _builtins.int
+    RESEND_PREFIX_INDEX_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open(self) -> Global___Open: ...
     @_builtins.property
@@ -104,6 +105,8 @@ class SessionRequest(_message.Message):
     def cancel(self) -> Global___Cancel: ...
     @_builtins.property
     def demand(self) -> Global___Demand: ...
+    @_builtins.property
+    def resend_prefix_index(self) -> Global___ResendPrefixIndex: ...
     def __init__(
         self,
         *,
@@ -111,12 +114,13 @@ class SessionRequest(_message.Message):
         submit: Global___Submit | None = ...,
         cancel: Global___Cancel | None = ...,
         demand: Global___Demand | None = ...,
+        resend_prefix_index: Global___ResendPrefixIndex | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "demand", b"demand", "message", b"message", "open", b"open", "submit", b"submit"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "demand", b"demand", "message", b"message", "open", b"open", "resend_prefix_index", b"resend_prefix_index", "submit", b"submit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "demand", b"demand", "message", b"message", "open", b"open", "submit", b"submit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "demand", b"demand", "message", b"message", "open", b"open", "resend_prefix_index", b"resend_prefix_index", "submit", b"submit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["open", "submit", "cancel", "demand"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["open", "submit", "cancel", "demand", "resend_prefix_index"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -397,6 +401,23 @@ class Demand(_message.Message):
 Global___Demand: _TypeAlias = Demand  # noqa: Y015
 
 @_typing.final
+class ResendPrefixIndex(_message.Message):
+    """Asks for a snapshot of the prefix index: the gateway has lost count of its events."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendPrefixIndex: _TypeAlias = ResendPrefixIndex  # noqa: Y015
+
+@_typing.final
 class SessionResponse(_message.Message):
     """From worker to gateway."""
 
@@ -410,6 +431,7 @@ class SessionResponse(_message.Message):
     SUBMIT_ACK_FIELD_NUMBER: _builtins.int
     PREFIX_EVENTS_FIELD_NUMBER: _builtins.int
     DRAINING_FIELD_NUMBER: _builtins.int
+    PREFIX_INDEX_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """Counts the messages of this session from 1; a gap is a bug."""
     @_builtins.property
@@ -426,6 +448,8 @@ class SessionResponse(_message.Message):
     def prefix_events(self) -> Global___PrefixEvents: ...
     @_builtins.property
     def draining(self) -> Global___Draining: ...
+    @_builtins.property
+    def prefix_index(self) -> Global___PrefixIndexSnapshot: ...
     def __init__(
         self,
         *,
@@ -437,12 +461,13 @@ class SessionResponse(_message.Message):
         submit_ack: Global___SubmitAck | None = ...,
         prefix_events: Global___PrefixEvents | None = ...,
         draining: Global___Draining | None = ...,
+        prefix_index: Global___PrefixIndexSnapshot | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "prefix_events", b"prefix_events", "step", b"step", "submit_ack", b"submit_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "prefix_events", b"prefix_events", "prefix_index", b"prefix_index", "step", b"step", "submit_ack", b"submit_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "prefix_events", b"prefix_events", "seq", b"seq", "step", b"step", "submit_ack", b"submit_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credit", b"credit", "draining", b"draining", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "prefix_events", b"prefix_events", "prefix_index", b"prefix_index", "seq", b"seq", "step", b"step", "submit_ack", b"submit_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "step", "heartbeat", "credit", "submit_ack", "prefix_events", "draining"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "step", "heartbeat", "credit", "submit_ack", "prefix_events", "draining", "prefix_index"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -477,7 +502,9 @@ class Hello(_message.Message):
     @_builtins.property
     def limits(self) -> Global___Limits: ...
     @_builtins.property
-    def prefix_index(self) -> Global___PrefixIndexSnapshot: ...
+    def prefix_index(self) -> Global___PrefixIndexSnapshot:
+        """As much of it as fits into one message; the rest follows in messages of its own. Absent where the replica keeps none."""
+
     @_builtins.property
     def credit(self) -> Global___Credit: ...
     def __init__(
@@ -792,7 +819,19 @@ Global___Heartbeat: _TypeAlias = Heartbeat  # noqa: Y015
 
 @_typing.final
 class PrefixIndexSnapshot(_message.Message):
-    """How prefix blocks are named, and which this replica holds."""
+    """How prefix blocks are named, and which this replica holds: a prompt whose first blocks it holds computes only the rest.
+
+    The chain function "penstock-blake2b-128-v1" names full blocks of `block_size` tokens; a rest that fills no block has no
+    name. With BLAKE2b of a 16-byte digest, unkeyed, and all integers of 32 bits, little-endian:
+      root   = BLAKE2b(len(salt) || salt || len(revision) || revision || len(adapter) || adapter)
+               salt: `SequenceGroup.cache_salt`; revision: `Hello.revision`, UTF-8; adapter: its name and revision, empty where
+               there is none; each preceded by its number of bytes.
+      hash_1 = BLAKE2b(root || token ids of the first block)
+      hash_n = BLAKE2b(hash_(n-1) || token ids of block n)
+
+    It comes in `Hello`, when the gateway asks for it, and instead of events where a session is too far behind. A snapshot too
+    large for one message goes on in others, before any further events.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -800,11 +839,14 @@ class PrefixIndexSnapshot(_message.Message):
     BLOCK_SIZE_FIELD_NUMBER: _builtins.int
     EVENT_NUMBER_FIELD_NUMBER: _builtins.int
     BLOCK_HASHES_FIELD_NUMBER: _builtins.int
+    IS_CONTINUATION_FIELD_NUMBER: _builtins.int
     chain_function: _builtins.str
-    """Name of the chain function; empty where the replica keeps no prefix index."""
+    """Name of the chain function."""
     block_size: _builtins.int
     event_number: _builtins.int
     """Number of the last event that the snapshot contains."""
+    is_continuation: _builtins.bool
+    """Adds to the part before it; otherwise what was known is replaced."""
     @_builtins.property
     def block_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -814,10 +856,11 @@ class PrefixIndexSnapshot(_message.Message):
         block_size: _builtins.int = ...,
         event_number: _builtins.int = ...,
         block_hashes: _abc.Iterable[_builtins.bytes] | None = ...,
+        is_continuation: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hashes", b"block_hashes", "block_size", b"block_size", "chain_function", b"chain_function", "event_number", b"event_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_hashes", b"block_hashes", "block_size", b"block_size", "chain_function", b"chain_function", "event_number", b"event_number", "is_continuation", b"is_continuation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -825,7 +868,7 @@ Global___PrefixIndexSnapshot: _TypeAlias = PrefixIndexSnapshot  # noqa: Y015
 
 @_typing.final
 class PrefixEvents(_message.Message):
-    """Changes of the prefix index since the last message."""
+    """Changes of the prefix index since the last message. They come after the fact: a help in routing, and no promise."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -929,6 +972,11 @@ class GetStatsResponse(_message.Message):
     NUM_GENERATED_TOKENS_FIELD_NUMBER: _builtins.int
     LAST_CANCEL_ARRIVED_STEP_FIELD_NUMBER: _builtins.int
     LAST_CANCEL_EFFECTIVE_STEP_FIELD_NUMBER: _builtins.int
+    NUM_CACHED_BLOCKS_FIELD_NUMBER: _builtins.int
+    NUM_COMPUTED_TOKENS_FIELD_NUMBER: _builtins.int
+    NUM_PREFIX_QUERY_TOKENS_FIELD_NUMBER: _builtins.int
+    NUM_PREFIX_HIT_TOKENS_FIELD_NUMBER: _builtins.int
+    NUM_EVICTED_BLOCKS_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     incarnation: _builtins.int
     engine_step: _builtins.int
@@ -946,6 +994,15 @@ class GetStatsResponse(_message.Message):
     last_cancel_arrived_step: _builtins.int
     """Engine step at which the last cancel arrived, and the one from which the sequence was absent."""
     last_cancel_effective_step: _builtins.int
+    num_cached_blocks: _builtins.int
+    """Blocks that the prefix index holds, free ones included; see `PrefixIndexSnapshot`."""
+    num_computed_tokens: _builtins.int
+    """Tokens whose keys and values were computed."""
+    num_prefix_query_tokens: _builtins.int
+    """Tokens that were looked for in the prefix index when their sequences started, and those of them that were found."""
+    num_prefix_hit_tokens: _builtins.int
+    num_evicted_blocks: _builtins.int
+    """Blocks of the prefix index that were reused for other tokens."""
     def __init__(
         self,
         *,
@@ -964,10 +1021,15 @@ class GetStatsResponse(_message.Message):
         num_generated_tokens: _builtins.int = ...,
         last_cancel_arrived_step: _builtins.int = ...,
         last_cancel_effective_step: _builtins.int = ...,
+        num_cached_blocks: _builtins.int = ...,
+        num_computed_tokens: _builtins.int = ...,
+        num_prefix_query_tokens: _builtins.int = ...,
+        num_prefix_hit_tokens: _builtins.int = ...,
+        num_evicted_blocks: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_step", b"engine_step", "incarnation", b"incarnation", "last_cancel_arrived_step", b"last_cancel_arrived_step", "last_cancel_effective_step", b"last_cancel_effective_step", "last_step_sequences", b"last_step_sequences", "num_cancelled", b"num_cancelled", "num_finished", b"num_finished", "num_free_blocks", b"num_free_blocks", "num_generated_tokens", b"num_generated_tokens", "num_kv_blocks", b"num_kv_blocks", "num_preemptions", b"num_preemptions", "num_running", b"num_running", "num_sessions", b"num_sessions", "num_waiting", b"num_waiting", "replica_id", b"replica_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_step", b"engine_step", "incarnation", b"incarnation", "last_cancel_arrived_step", b"last_cancel_arrived_step", "last_cancel_effective_step", b"last_cancel_effective_step", "last_step_sequences", b"last_step_sequences", "num_cached_blocks", b"num_cached_blocks", "num_cancelled", b"num_cancelled", "num_computed_tokens", b"num_computed_tokens", "num_evicted_blocks", b"num_evicted_blocks", "num_finished", b"num_finished", "num_free_blocks", b"num_free_blocks", "num_generated_tokens", b"num_generated_tokens", "num_kv_blocks", b"num_kv_blocks", "num_preemptions", b"num_preemptions", "num_prefix_hit_tokens", b"num_prefix_hit_tokens", "num_prefix_query_tokens", b"num_prefix_query_tokens", "num_running", b"num_running", "num_sessions", b"num_sessions", "num_waiting", b"num_waiting", "replica_id", b"replica_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

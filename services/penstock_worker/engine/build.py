@@ -197,6 +197,7 @@ def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:
         context_length=kv_plan.context_length,
         block_size=kv_plan.block_size,
         num_blocks=kv_plan.num_blocks,
+        has_prefix_cache=config.prefix_cache,
     )
 
 

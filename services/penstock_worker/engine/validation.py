@@ -20,6 +20,7 @@ class EngineLimits:
         context_length: most tokens of prompt and output together; a sequence of this length fits into the KV blocks.
         block_size: tokens of one KV block.
         num_blocks: KV blocks.
+        has_prefix_cache: whether blocks are found again by their tokens.
     """
 
     max_running_sequences: int
@@ -27,6 +28,7 @@ class EngineLimits:
     context_length: int
     block_size: int
     num_blocks: int
+    has_prefix_cache: bool = False
 
 
 def validate_request(request: SequenceRequest, limits: EngineLimits, vocab_size: int) -> None:

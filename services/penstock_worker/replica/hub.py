@@ -1,7 +1,7 @@
 """All sessions of a replica around its one engine: who gets which output, who may submit how much. Synchronous."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
 from penstock_shared.errors import (
@@ -10,6 +10,7 @@ from penstock_shared.errors import (
     ResourceExhaustedError,
     UnavailableError,
 )
+from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.replica.credit import NOTHING, CreditBudget
 from penstock_worker.replica.engine_loop import CancelReport, CrashReport, EngineLoop, Report, StepReport
 from penstock_worker.replica.messages import (
@@ -23,13 +24,16 @@ from penstock_worker.replica.messages import (
     Inbound,
     Limits,
     Open,
-    Stats,
+    ResendPrefixIndex,
     Submit,
     WorkerState,
 )
 from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.prefix_feed import PrefixFeed
+from penstock_worker.replica.prefix_journal import PrefixJournal
 from penstock_worker.replica.running import RunningSequences
 from penstock_worker.replica.session import Session
+from penstock_worker.replica.stats import Stats
 
 MAX_SESSIONS = 64
 _RETRY_AFTER_S = 1.0
@@ -54,7 +58,7 @@ class SessionHub:
         identity: Identity,
         engine: EngineLoop,
         sequences: RunningSequences,
-        new_outbox: Callable[[], Outbox],
+        new_outbox: Callable[[PrefixFeed], Outbox],
         on_crash: Callable[[Exception], None],
     ) -> None:
         self.identity = identity
@@ -63,6 +67,7 @@ class SessionHub:
         self._sequences = sequences
         self._on_crash = on_crash
         self._budget = CreditBudget.for_engine(engine.limits)
+        self._journal = PrefixJournal(block_size=engine.limits.block_size, max_changes=engine.limits.num_blocks)
         self._sessions: list[Session] = []
         self._is_draining = False
         self._announced = WorkerState.IDLE
@@ -81,7 +86,7 @@ class SessionHub:
         self._check_opening(opening)
         session = Session(
             opening.gateway_id,
-            self._new_outbox(),
+            self._new_outbox(PrefixFeed(self._journal)),
             self._budget,
             validate=self._engine.validate,
             on_message=on_message,
@@ -89,7 +94,7 @@ class SessionHub:
         )
         self._sessions.append(session)
         changed = self._regrant()
-        session.send(Hello(self.identity, self._limits(), session.credit))
+        session.send(self._hello(session))
         _send_credit(other for other in changed if other is not session)
         return session
 
@@ -117,6 +122,9 @@ class SessionHub:
             case Demand():
                 session.demand(message)
                 _send_credit(self._regrant())
+            case ResendPrefixIndex():
+                session.outbox.prefix_feed.restart()
+                session.tell_prefix_news()
             case Open():
                 raise FailedPreconditionError("the session is open already")
             case _:
@@ -129,6 +137,7 @@ class SessionHub:
             case StepReport():
                 if self._sequences.deliver_step(report):
                     _send_credit(self._regrant())
+                self._tell_prefix_changes(report.result.prefix_changes)
             case CancelReport():
                 self._sequences.deliver_cancels(report)
                 _send_credit(self._regrant())
@@ -159,22 +168,7 @@ class SessionHub:
 
     def stats(self) -> Stats:
         """The counters now."""
-        stats, cancels = self._engine.stats, self._engine.cancel_steps
-        return Stats(
-            engine_step=self._engine.engine_step,
-            num_running=stats.num_running,
-            num_waiting=stats.num_waiting,
-            num_kv_blocks=stats.num_blocks,
-            num_free_blocks=stats.num_free_blocks,
-            num_sessions=len(self._sessions),
-            last_step_sequences=self._engine.last_step_sequences,
-            num_finished=self._sequences.num_finished,
-            num_cancelled=self._sequences.num_cancelled,
-            num_preemptions=stats.num_preemptions,
-            num_generated_tokens=stats.num_generated_tokens,
-            last_cancel_arrived_step=cancels.arrived,
-            last_cancel_effective_step=cancels.effective,
-        )
+        return Stats.now(self._engine, self._sequences, len(self._sessions))
 
     def _check_opening(self, opening: Open) -> None:
         if self._is_draining:
@@ -191,6 +185,16 @@ class SessionHub:
         if len(self._sessions) >= MAX_SESSIONS:
             message = f"there are {MAX_SESSIONS} sessions already"
             raise ResourceExhaustedError(message, quota="sessions", retry_after_s=_RETRY_AFTER_S)
+
+    def _hello(self, session: Session) -> Hello:
+        has_index = self._engine.limits.has_prefix_cache
+        prefix_index = session.outbox.prefix_feed.snapshot() if has_index else None
+        return Hello(self.identity, self._limits(), session.credit, prefix_index)
+
+    def _tell_prefix_changes(self, changes: Sequence[PrefixChange]) -> None:
+        self._journal.take(changes)
+        for session in self._sessions if changes else ():
+            session.tell_prefix_news()
 
     def _regrant(self) -> list[Session]:
         """Shares the credit out anew; returns the sessions whose window has changed."""

@@ -13,6 +13,7 @@ from penstock_worker.replica.messages import (
     Demand,
     Inbound,
     Open,
+    ResendPrefixIndex,
     SequenceRef,
     Submit,
     SubmittedSequence,
@@ -47,6 +48,8 @@ def inbound_message(request: worker_pb2.SessionRequest, next_key: Callable[[], i
             return Cancel([_ref(ref) for ref in request.cancel.sequences])
         case "demand":
             return Demand(request.demand.num_sequences, request.demand.prefill_tokens)
+        case "resend_prefix_index":
+            return ResendPrefixIndex()
         case _:
             raise FailedPreconditionError("a session message of an unknown kind")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from penstock_shared.errors import PenstockError
 from penstock_shared.tracing import TraceContext
+from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sequence import FinishReason, SequenceRequest, TokenLogprobs
 from penstock_worker.replica.credit import Amount
 
@@ -75,7 +76,12 @@ class Demand:
     prefill_tokens: int = 0
 
 
-Inbound = Open | Submit | Cancel | Demand
+@dataclass(frozen=True, slots=True)
+class ResendPrefixIndex:
+    """The gateway wants a snapshot of the prefix index."""
+
+
+Inbound = Open | Submit | Cancel | Demand | ResendPrefixIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +116,31 @@ class Credit:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefixSnapshot:
+    """The blocks of the prefix index as of an event; or, as a continuation, more of them."""
+
+    block_size: int
+    event_number: int
+    block_hashes: tuple[bytes, ...]
+    is_continuation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixEvents:
+    """Changes of the prefix index; the first one is number `first_number`."""
+
+    first_number: int
+    changes: tuple[PrefixChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Hello:
-    """The first message of a session."""
+    """The first message of a session. `prefix_index` is None where the replica keeps none."""
 
     identity: Identity
     limits: Limits
     credit: Credit
+    prefix_index: PrefixSnapshot | None = None
 
 
 class SubmitOutcome(enum.Enum):
@@ -202,23 +227,4 @@ class Draining:
     finish_by_ns: int
 
 
-Outbound = Hello | SubmitAck | Step | Credit | Draining | Heartbeat
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """The replica's counters; fields as in `worker.v1.GetStatsResponse`."""
-
-    engine_step: int
-    num_running: int
-    num_waiting: int
-    num_kv_blocks: int
-    num_free_blocks: int
-    num_sessions: int
-    last_step_sequences: int
-    num_finished: int
-    num_cancelled: int
-    num_preemptions: int
-    num_generated_tokens: int
-    last_cancel_arrived_step: int
-    last_cancel_effective_step: int
+Outbound = Hello | SubmitAck | Step | Credit | Draining | Heartbeat | PrefixSnapshot | PrefixEvents

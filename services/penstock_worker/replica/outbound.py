@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
 from penstock_shared.errors import to_proto_error
+from penstock_shared.prefix_chain import CHAIN_FUNCTION
 from penstock_worker.engine.sequence import FinishReason, TokenLogprobs
 from penstock_worker.replica.messages import (
     CONTRACT_VERSION,
@@ -19,13 +20,15 @@ from penstock_worker.replica.messages import (
     Limits,
     Outbound,
     Output,
-    Stats,
+    PrefixEvents,
+    PrefixSnapshot,
     Step,
     SubmitAck,
     SubmitOutcome,
     SubmitResult,
     WorkerState,
 )
+from penstock_worker.replica.stats import Stats
 
 _OUTCOMES = {
     SubmitOutcome.ACCEPTED: worker_pb2.SUBMIT_OUTCOME_ACCEPTED,
@@ -49,22 +52,25 @@ def outbound_message(seq: int, message: Outbound) -> worker_pb2.SessionResponse:
     """A message to the gateway, numbered `seq`."""
     match message:
         case Step():
-            return worker_pb2.SessionResponse(seq=seq, step=_step(message))
+            response = worker_pb2.SessionResponse(step=_step(message))
         case SubmitAck():
-            results = [_result(result) for result in message.results]
-            return worker_pb2.SessionResponse(seq=seq, submit_ack=worker_pb2.SubmitAck(results=results))
+            response = worker_pb2.SessionResponse(submit_ack=_submit_ack(message))
         case Heartbeat():
-            return worker_pb2.SessionResponse(seq=seq, heartbeat=_heartbeat(message))
+            response = worker_pb2.SessionResponse(heartbeat=_heartbeat(message))
         case Credit():
-            return worker_pb2.SessionResponse(seq=seq, credit=_credit(message))
+            response = worker_pb2.SessionResponse(credit=_credit(message))
+        case PrefixEvents():
+            response = worker_pb2.SessionResponse(prefix_events=_prefix_events(message))
+        case PrefixSnapshot():
+            response = worker_pb2.SessionResponse(prefix_index=_prefix_snapshot(message))
         case Hello():
-            return worker_pb2.SessionResponse(seq=seq, hello=_hello(message))
+            response = worker_pb2.SessionResponse(hello=_hello(message))
         case Draining():
-            finish_by = Timestamp()
-            finish_by.FromNanoseconds(message.finish_by_ns)
-            return worker_pb2.SessionResponse(seq=seq, draining=worker_pb2.Draining(finish_by=finish_by))
+            response = worker_pb2.SessionResponse(draining=_draining(message))
         case _:
             assert_never(message)
+    response.seq = seq
+    return response
 
 
 def stats_response(replica_id: str, incarnation: int, stats: Stats) -> worker_pb2.GetStatsResponse:
@@ -85,6 +91,11 @@ def stats_response(replica_id: str, incarnation: int, stats: Stats) -> worker_pb
         num_generated_tokens=stats.num_generated_tokens,
         last_cancel_arrived_step=stats.last_cancel_arrived_step,
         last_cancel_effective_step=stats.last_cancel_effective_step,
+        num_cached_blocks=stats.num_cached_blocks,
+        num_computed_tokens=stats.num_computed_tokens,
+        num_prefix_query_tokens=stats.num_prefix_query_tokens,
+        num_prefix_hit_tokens=stats.num_prefix_hit_tokens,
+        num_evicted_blocks=stats.num_evicted_blocks,
     )
 
 
@@ -164,9 +175,41 @@ def _hello(hello: Hello) -> worker_pb2.Hello:
         tokenizer_fingerprint=identity.tokenizer_fingerprint,
         numerics_fingerprint=identity.numerics_fingerprint,
         limits=_limits(hello.limits),
-        prefix_index=worker_pb2.PrefixIndexSnapshot(block_size=hello.limits.block_size),
+        prefix_index=None if hello.prefix_index is None else _prefix_snapshot(hello.prefix_index),
         credit=_credit(hello.credit),
     )
+
+
+def _prefix_snapshot(snapshot: PrefixSnapshot) -> worker_pb2.PrefixIndexSnapshot:
+    return worker_pb2.PrefixIndexSnapshot(
+        chain_function=CHAIN_FUNCTION,
+        block_size=snapshot.block_size,
+        event_number=snapshot.event_number,
+        block_hashes=snapshot.block_hashes,
+        is_continuation=snapshot.is_continuation,
+    )
+
+
+def _prefix_events(events: PrefixEvents) -> worker_pb2.PrefixEvents:
+    return worker_pb2.PrefixEvents(
+        first_event_number=events.first_number,
+        events=[
+            worker_pb2.PrefixEvent(stored_block_hash=change.block_hash)
+            if change.is_stored
+            else worker_pb2.PrefixEvent(removed_block_hash=change.block_hash)
+            for change in events.changes
+        ],
+    )
+
+
+def _submit_ack(ack: SubmitAck) -> worker_pb2.SubmitAck:
+    return worker_pb2.SubmitAck(results=[_result(result) for result in ack.results])
+
+
+def _draining(draining: Draining) -> worker_pb2.Draining:
+    finish_by = Timestamp()
+    finish_by.FromNanoseconds(draining.finish_by_ns)
+    return worker_pb2.Draining(finish_by=finish_by)
 
 
 def _limits(limits: Limits) -> worker_pb2.Limits:

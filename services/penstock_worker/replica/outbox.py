@@ -1,7 +1,8 @@
 """What a session has yet to send: bounded, and merging while the reader is slow.
 
 The engine never waits for a reader. Steps not yet sent become one; of heartbeats and credits the last one counts. So
-the outbox holds at most one message of each kind, and only outputs and acknowledgements make it grow.
+the outbox holds at most one message of each kind, and only outputs and acknowledgements make it grow. Of the prefix
+index it holds nothing: what there is to say is asked of the feed when everything else has been sent.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from penstock_worker.replica.messages import (
     Step,
     SubmitAck,
 )
+from penstock_worker.replica.prefix_feed import PrefixFeed
 
 # Acknowledgements leave before outputs, so that no output precedes the acknowledgement of its sequence; credit leaves
 # after the outputs that freed it.
@@ -35,9 +37,13 @@ class Outbox:
         max_cost: bound for the tokens, log probabilities and acknowledgements waiting.
         max_stall_s: longest time that something may wait while nothing at all is taken, seconds.
         clock: monotonic seconds.
+        prefix_feed: tells of the prefix index.
     """
 
-    def __init__(self, *, max_cost: int, max_stall_s: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, *, max_cost: int, max_stall_s: float, clock: Callable[[], float], prefix_feed: PrefixFeed
+    ) -> None:
+        self.prefix_feed = prefix_feed
         self._max_cost = max_cost
         self._max_stall_s = max_stall_s
         self._clock = clock
@@ -67,9 +73,9 @@ class Outbox:
     def pop(self) -> tuple[int, Outbound] | None:
         """Takes the next message and its `seq` (from 1, without gaps); None where nothing waits."""
         kind = next((kind for kind in _SEND_ORDER if kind in self._waiting), None)
-        if kind is None:
+        if kind is None and not self.prefix_feed.has_news:
             return None
-        message = self._waiting.pop(kind)
+        message = self.prefix_feed.next_message() if kind is None else self._waiting.pop(kind)
         if isinstance(message, Step):
             message = replace(message, outputs=tuple(self._outputs.values()))
             self._outputs.clear()

@@ -12,6 +12,7 @@ from penstock_worker.replica.engine_loop import EngineApi, EngineLoop, Report
 from penstock_worker.replica.hub import SessionHub
 from penstock_worker.replica.messages import Identity
 from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.prefix_feed import PrefixFeed
 from penstock_worker.replica.running import RunningSequences
 from penstock_worker.replica.service import WorkerService
 from penstock_worker.replica.spans import GenerationSpans
@@ -49,8 +50,13 @@ class ReplicaServer:
         max_outbox_cost: int = MAX_OUTBOX_COST,
         max_reader_stall_s: float = MAX_READER_STALL_S,
     ) -> None:
-        def new_outbox() -> Outbox:
-            return Outbox(max_cost=max_outbox_cost, max_stall_s=max_reader_stall_s, clock=time.monotonic)
+        def new_outbox(prefix_feed: PrefixFeed) -> Outbox:
+            return Outbox(
+                max_cost=max_outbox_cost,
+                max_stall_s=max_reader_stall_s,
+                clock=time.monotonic,
+                prefix_feed=prefix_feed,
+            )
 
         self._loop = asyncio.get_running_loop()
         self._engine_loop = EngineLoop(engine, self._post)

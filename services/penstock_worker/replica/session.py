@@ -97,6 +97,11 @@ class Session:
             reason = "the session does not read its messages"
             self.end(ResourceExhaustedError(reason, quota="session outbox", retry_after_s=_RECONNECT_AFTER_S))
 
+    def tell_prefix_news(self) -> None:
+        """Has the writer ask for what is new in the prefix index."""
+        if not self.is_ended:
+            self.on_message()
+
     def end(self, error: PenstockError | None) -> None:
         """Ends the session, for `error` or, where None, because the gateway closed it. The first reason counts."""
         if not self.is_ended:

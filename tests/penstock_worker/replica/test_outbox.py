@@ -5,6 +5,7 @@ from fakes.clock import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sequence import FinishReason, TokenLogprobs, TopLogprob
 from penstock_worker.replica.credit import Amount
 from penstock_worker.replica.messages import (
@@ -13,6 +14,7 @@ from penstock_worker.replica.messages import (
     Heartbeat,
     Outbound,
     Output,
+    PrefixEvents,
     SequenceRef,
     Step,
     SubmitAck,
@@ -21,6 +23,8 @@ from penstock_worker.replica.messages import (
     WorkerState,
 )
 from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.prefix_feed import PrefixFeed
+from penstock_worker.replica.prefix_journal import PrefixJournal
 
 A, B = SequenceRef(1, 1), SequenceRef(2, 1)
 STOPPED = End(FinishReason.STOP)
@@ -35,7 +39,16 @@ def clock() -> FakeClock:
 @pytest.fixture
 def outbox(clock: FakeClock) -> Outbox:
     """Small enough to overflow."""
-    return Outbox(max_cost=10, max_stall_s=5.0, clock=clock)
+    return Outbox(
+        max_cost=10, max_stall_s=5.0, clock=clock, prefix_feed=feed(PrefixJournal(block_size=16, max_changes=9))
+    )
+
+
+def feed(journal: PrefixJournal) -> PrefixFeed:
+    """Of a session whose Hello has gone out: two blocks a message."""
+    made = PrefixFeed(journal, max_message_hashes=2)
+    made.snapshot()
+    return made
 
 
 def heartbeat(engine_step: int) -> Heartbeat:
@@ -143,7 +156,8 @@ def test_whatever_the_reader_does_each_sequence_gets_its_tokens_once_and_in_orde
     script: list[tuple[SequenceRef, int] | None],
 ) -> None:
     """Merging is invisible to whoever joins the outputs. None is a read, the rest are tokens."""
-    outbox = Outbox(max_cost=1000, max_stall_s=1.0, clock=FakeClock())
+    journal = PrefixJournal(block_size=16, max_changes=9)
+    outbox = Outbox(max_cost=1000, max_stall_s=1.0, clock=FakeClock(), prefix_feed=feed(journal))
     sent: dict[SequenceRef, list[int]] = {A: [], B: []}
     got: dict[SequenceRef, list[int]] = {A: [], B: []}
 
@@ -162,3 +176,15 @@ def test_whatever_the_reader_does_each_sequence_gets_its_tokens_once_and_in_orde
     while read():
         pass
     assert got == sent
+
+
+def test_prefix_news_comes_last_and_as_often_as_the_reader_asks(clock: FakeClock) -> None:
+    """Tokens never wait for it; and what has changed meanwhile is told together."""
+    journal = PrefixJournal(block_size=16, max_changes=9)
+    outbox = Outbox(max_cost=10, max_stall_s=5.0, clock=clock, prefix_feed=feed(journal))
+    journal.take([PrefixChange(b"a", is_stored=True)])
+    outbox.push(heartbeat(1))
+    journal.take([PrefixChange(b"b", is_stored=True)])
+    told = PrefixEvents(1, (PrefixChange(b"a", is_stored=True), PrefixChange(b"b", is_stored=True)))
+    assert drained(outbox) == [heartbeat(1), told]
+    assert outbox.pop() is None

@@ -24,6 +24,8 @@ from penstock_worker.replica.messages import (
     WorkerState,
 )
 from penstock_worker.replica.outbox import Outbox
+from penstock_worker.replica.prefix_feed import PrefixFeed
+from penstock_worker.replica.prefix_journal import PrefixJournal
 from penstock_worker.replica.session import Placement, Session
 
 BLOCK_SIZE = 16
@@ -58,7 +60,9 @@ def ends() -> Ends:
 def session(ends: Ends) -> Session:
     """Granted two sequences, 40 prefill tokens and 8 blocks, as epoch 1."""
     budget = CreditBudget(total=Amount(8, 100, 50), floor=NOTHING, block_size=BLOCK_SIZE)
-    outbox = Outbox(max_cost=20, max_stall_s=5.0, clock=FakeClock())
+    prefix_feed = PrefixFeed(PrefixJournal(block_size=BLOCK_SIZE, max_changes=1))
+    outbox = Outbox(max_cost=20, max_stall_s=5.0, clock=FakeClock(), prefix_feed=prefix_feed)
+    prefix_feed.snapshot()
     session = Session("gateway-1", outbox, budget, validate=validate, on_message=lambda: None, on_end=ends)
     session.grant(Amount(2, 40, 8))
     return session
