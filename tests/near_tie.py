@@ -16,16 +16,16 @@ TIE_GAP = 1e-4
 
 
 class ReferenceModel:
-    """A checkpoint run by transformers, unbatched, in float32."""
+    """A checkpoint run by transformers, unbatched, in float32 unless told otherwise."""
 
-    def __init__(self, model_dir: Path) -> None:
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32, attn_implementation="eager")
+    def __init__(self, model_dir: Path, dtype: torch.dtype = torch.float32) -> None:
+        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=dtype, attn_implementation="eager")
         self._model = model.eval()
 
     @torch.inference_mode()
     def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
         """Logits after each token: float32 [len(token_ids), vocab_size]."""
-        logits: torch.Tensor = self._model(torch.tensor([list(token_ids)]), use_cache=False).logits[0]
+        logits: torch.Tensor = self._model(torch.tensor([list(token_ids)]), use_cache=False).logits[0].float()
         return logits
 
     @torch.inference_mode()

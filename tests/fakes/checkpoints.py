@@ -7,39 +7,60 @@ from typing import Any
 
 import torch
 from transformers import (
+    BloomConfig,
+    BloomForCausalLM,
+    FalconConfig,
+    FalconForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    MptConfig,
+    MptForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     PreTrainedModel,
     Qwen2Config,
     Qwen2ForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
 )
 
 VOCAB_SIZE = 199
 EOS_TOKEN_ID = 198
 WINDOW = 12
 
-_SHAPE: dict[str, Any] = {
+_TOKENS: dict[str, Any] = {
     "vocab_size": VOCAB_SIZE,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 512,
     "bos_token_id": None,
     "eos_token_id": None,
     "pad_token_id": None,
 }
+_NO_KV_HEADS: dict[str, Any] = {
+    **_TOKENS,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 512,
+}
+_SHAPE: dict[str, Any] = {**_NO_KV_HEADS, "num_key_value_heads": 2}
+_EXPERTS: dict[str, Any] = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+_FALCON_NEW: dict[str, Any] = {"new_decoder_architecture": True, "num_kv_heads": 2, "ffn_hidden_size": 96}
 _LLAMA3_ROPE = {
     "rope_type": "llama3",
     "rope_theta": 10_000.0,
@@ -62,6 +83,15 @@ _LONGROPE: dict[str, Any] = {
 _SOME_WINDOWS = {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1}
 
 FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
+    "bloom": lambda: BloomForCausalLM(BloomConfig(**_TOKENS, hidden_size=96, n_layer=3, n_head=6)),
+    "falcon": lambda: FalconForCausalLM(FalconConfig(**_NO_KV_HEADS)),
+    "falcon_new": lambda: FalconForCausalLM(FalconConfig(**_NO_KV_HEADS, **_FALCON_NEW)),
+    "falcon_new_one_norm": lambda: FalconForCausalLM(
+        FalconConfig(**_NO_KV_HEADS, **_FALCON_NEW, num_ln_in_parallel_attn=1)
+    ),
+    "falcon_sequential": lambda: FalconForCausalLM(
+        FalconConfig(**_NO_KV_HEADS, multi_query=False, parallel_attn=False, bias=True)
+    ),
     "gemma2": lambda: Gemma2ForCausalLM(
         Gemma2Config(
             **_SHAPE,
@@ -77,6 +107,17 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
             **_SHAPE, head_dim=32, sliding_window=WINDOW, query_pre_attn_scalar=24, layer_types=_LAYER_TYPES
         )
     ),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**_TOKENS, n_embd=64, n_layer=3, n_head=4, n_positions=512)),
+    "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**_NO_KV_HEADS)),
+    "gpt_neox_sequential": lambda: GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            **_NO_KV_HEADS,
+            use_parallel_residual=False,
+            attention_bias=False,
+            hidden_act="gelu_fast",
+            rope_parameters={"rope_type": "default", "rope_theta": 5_000.0, "partial_rotary_factor": 0.5},
+        )
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE)),
     "llama_tied": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, tie_word_embeddings=True)),
     "llama_biases": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, attention_bias=True, mlp_bias=True)),
@@ -89,11 +130,21 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "llama_rope_yarn": lambda: LlamaForCausalLM(LlamaConfig(**_SHAPE, rope_parameters=_YARN)),
     "mistral_window": lambda: MistralForCausalLM(MistralConfig(**_SHAPE, head_dim=32, sliding_window=WINDOW)),
+    "mixtral": lambda: MixtralForCausalLM(MixtralConfig(**_SHAPE, num_local_experts=4)),
+    "mpt": lambda: MptForCausalLM(MptConfig(**_TOKENS, d_model=96, n_layers=3, n_heads=6, max_seq_len=512)),
     "phi3": lambda: Phi3ForCausalLM(Phi3Config(**_SHAPE, sliding_window=WINDOW)),
     "phi3_longrope": lambda: Phi3ForCausalLM(Phi3Config(**_SHAPE, **_LONGROPE)),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**_SHAPE, sliding_window=WINDOW)),
     "qwen2_some_windows": lambda: Qwen2ForCausalLM(Qwen2Config(**_SHAPE, **_SOME_WINDOWS)),
+    "qwen2_moe": lambda: Qwen2MoeForCausalLM(
+        Qwen2MoeConfig(
+            **_SHAPE, **_EXPERTS, shared_expert_intermediate_size=48, sliding_window=WINDOW, use_sliding_window=True
+        )
+    ),
     "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**_SHAPE, head_dim=32, tie_word_embeddings=True)),
+    "qwen3_moe": lambda: Qwen3MoeForCausalLM(
+        Qwen3MoeConfig(**_SHAPE, **_EXPERTS, head_dim=32, norm_topk_prob=True, mlp_only_layers=[1])
+    ),
 }
 """A model of each kind that the decoder treats differently."""
 
@@ -117,9 +168,9 @@ def edit_config(model_dir: Path, **fields: Any) -> None:
 
 def _fill(name: str, parameter: torch.Tensor) -> None:
     """Nothing stays at a neutral value, so that a weight that is ignored is missed; logits spread over some units."""
-    if "norm" in name:
-        parameter.normal_(1.0, 0.2)
-    elif name.endswith("bias"):
+    if name.endswith("bias"):
         parameter.normal_(0.0, 0.3)
+    elif parameter.dim() == 1:  # of a norm
+        parameter.normal_(1.0, 0.2)
     else:
         parameter.normal_(0.0, 0.15)

@@ -98,7 +98,7 @@ def available_kv_bytes(device: torch.device, activation_bytes: int) -> int:
 
 def activation_bytes(config: DecoderConfig, *, max_step_tokens: int, max_running_sequences: int) -> int:
     """An upper estimate of a step's own tensors: a layer's activations and some copies of the logits, in float32."""
-    widths = 4 * config.hidden_size + 2 * config.qkv_size + 4 * config.intermediate_size
+    widths = 4 * config.hidden_size + 2 * config.qkv_size + 4 * config.mlp_width
     return 4 * (max_step_tokens * widths + 6 * max_running_sequences * config.vocab_size)
 
 

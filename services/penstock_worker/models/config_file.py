@@ -81,6 +81,13 @@ class ConfigFile:
             raise self.refused(field, "a list of numbers above 0")
         return [float(item) for item in value]
 
+    def counts(self, field: str) -> list[int]:
+        """A list of integers from 0 on; empty where absent."""
+        value = self._value(field, [])
+        if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
+            raise self.refused(field, "a list of integers from 0 on")
+        return value
+
     def strings(self, field: str) -> list[str]:
         """A list of strings; empty where absent."""
         value = self._value(field, [])

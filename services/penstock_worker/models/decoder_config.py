@@ -7,6 +7,16 @@ from penstock_worker.models.config_file import ConfigFile
 from penstock_worker.models.rope_config import LongRopeScaling, RopeConfig, read_rope, roped_context_length
 from penstock_worker.models.tensor_names import TensorNames
 
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+_ACTIVATIONS = {
+    "silu": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormConfig:
@@ -102,6 +112,15 @@ class DecoderConfig:
         return (self.num_heads + 2 * self.num_kv_heads) * self.head_dim
 
     @property
+    def mlp_width(self) -> int:
+        """About how many numbers the MLP of a layer keeps for a token."""
+        if self.experts is None:
+            return self.intermediate_size
+        experts = self.experts
+        each = experts.num_chosen * (experts.intermediate_size + self.hidden_size)
+        return max(self.intermediate_size, each + (experts.shared_intermediate_size or 0))
+
+    @property
     def rotary_dim(self) -> int:
         """How many of a head's dimensions, from the first, the rotary positions turn."""
         rope = self.ropes[0]
@@ -116,6 +135,8 @@ def read_decoder_config(
     default_tied: bool = False,
     default_theta: float = 10_000.0,
     default_eps: float = 1e-6,
+    activation_field: str = "hidden_act",
+    default_activation: str = "silu",
     has_partial_rope: bool = False,
 ) -> DecoderConfig:
     """The fields that the families after Llama share; the family replaces what differs.
@@ -127,12 +148,13 @@ def read_decoder_config(
         default_tied: where `tie_word_embeddings` is absent.
         default_theta: where `rope_theta` is absent.
         default_eps: where `rms_norm_eps` is absent.
+        activation_field: names the activation.
+        default_activation: where it is absent.
         has_partial_rope: whether the family knows `partial_rotary_factor`.
 
     Raises:
         InvalidArgumentError: a field is missing, wrong, or asks for something that the decoder does not do.
     """
-    refuse_quantization(file)
     hidden_size, num_heads = file.positive_integer("hidden_size"), file.positive_integer("num_attention_heads")
     head_dim = file.positive_integer("head_dim", default_head_dim or max(hidden_size // num_heads, 1))
     num_kv_heads = file.positive_integer("num_key_value_heads", num_heads)
@@ -140,7 +162,8 @@ def read_decoder_config(
         raise file.refused("num_key_value_heads", f"a divisor of num_attention_heads, {num_heads}")
     if head_dim % 2:
         raise file.refused("head_dim", "an even number")
-    rope = read_rope(file, default_theta=default_theta, is_partial=has_partial_rope)
+    context_length = file.positive_integer("max_position_embeddings")
+    rope = read_rope(file, context_length, default_theta=default_theta, is_partial=has_partial_rope)
     check_rope(file, rope, head_dim)
     num_layers = file.positive_integer("num_hidden_layers")
     return DecoderConfig(
@@ -151,10 +174,11 @@ def read_decoder_config(
         num_heads=num_heads,
         num_kv_heads=num_kv_heads,
         head_dim=head_dim,
-        context_length=roped_context_length(rope, file.positive_integer("max_position_embeddings")),
+        context_length=roped_context_length(rope, context_length),
         norm=NormConfig(eps=file.positive_number("rms_norm_eps", default_eps)),
         attention=AttentionConfig(windows=windows or (None,) * num_layers, scale=head_dim**-0.5),
         ropes=(rope,) * num_layers,
+        activation=read_activation(file, activation_field, default_activation),
         has_tied_embeddings=file.flag("tie_word_embeddings", default=default_tied),
     )
 
@@ -168,10 +192,16 @@ def check_rope(file: ConfigFile, rope: RopeConfig, head_dim: int) -> None:
         raise file.refused("rope_scaling", f"a short_factor of {rotary_dim // 2} numbers")
 
 
-def refuse_quantization(file: ConfigFile) -> None:
-    """Raises InvalidArgumentError where the checkpoint is quantized."""
-    if file.has("quantization_config"):
-        raise file.refused("quantization_config", "none: only unquantized checkpoints")
+def read_head_dim(file: ConfigFile, hidden_size: int, num_heads: int, field: str) -> int:
+    """The width of a head where the heads make up the hidden size; `field` names their number in errors."""
+    if hidden_size % num_heads or hidden_size // num_heads % 2:
+        raise file.refused(field, f"heads that cut the hidden size, {hidden_size}, into equal even parts")
+    return hidden_size // num_heads
+
+
+def read_activation(file: ConfigFile, field: str = "hidden_act", default: str = "silu") -> str:
+    """The activation that `field` names, by its name in `DecoderConfig`."""
+    return _ACTIVATIONS[file.choice(field, [default, *sorted(_ACTIVATIONS.keys() - {default})])]
 
 
 def read_windows(file: ConfigFile, window: int | None, default_layer_types: list[str]) -> Windows:
@@ -180,6 +210,3 @@ def read_windows(file: ConfigFile, window: int | None, default_layer_types: list
     if len(layer_types) != len(default_layer_types) or not set(layer_types) <= {FULL, SLIDING}:
         raise file.refused("layer_types", f"{FULL} or {SLIDING} for each of {len(default_layer_types)} layers")
     return tuple(window if layer_type == SLIDING else None for layer_type in layer_types)
-
-
-FULL, SLIDING = "full_attention", "sliding_attention"

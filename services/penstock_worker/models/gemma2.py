@@ -33,17 +33,22 @@ def read_gemma2(file: ConfigFile) -> DecoderConfig:
 
 def read_gemma(file: ConfigFile, default_layer_types: list[str], default_window: int) -> DecoderConfig:
     """What Gemma 2 and 3 share."""
-    file.choice("hidden_activation", ["gelu_pytorch_tanh"])
     file.require_absent_or("use_bidirectional_attention", only=False)
     windows = read_windows(file, file.positive_integer("sliding_window", default_window), default_layer_types)
-    config = read_decoder_config(file, windows=windows, default_head_dim=_DEFAULT_HEAD_DIM, default_tied=True)
+    config = read_decoder_config(
+        file,
+        windows=windows,
+        default_head_dim=_DEFAULT_HEAD_DIM,
+        default_tied=True,
+        activation_field="hidden_activation",
+        default_activation="gelu_pytorch_tanh",
+    )
     has_attention_bias = file.flag("attention_bias", default=False)
     scale = file.positive_number("query_pre_attn_scalar", _DEFAULT_QUERY_SCALAR) ** -0.5
     return replace(
         config,
         norm=replace(config.norm, has_unit_offset=True),
         attention=replace(config.attention, scale=scale),
-        activation="gelu_tanh",
         embedding_scale=config.hidden_size**0.5,
         has_qkv_bias=has_attention_bias,
         has_output_bias=has_attention_bias,

@@ -22,7 +22,7 @@ def read_gemma3(file: ConfigFile) -> DecoderConfig:
     if config.attention.windows == (None,) * num_layers:
         raise file.refused("layer_types", "some layers with a window")
     file.require_absent_or("attn_logit_softcapping", None)
-    far, near = _read_ropes(file)
+    far, near = _read_ropes(file, config.context_length)
     return replace(
         config,
         ropes=tuple(far if window is None else near for window in config.attention.windows),
@@ -31,16 +31,16 @@ def read_gemma3(file: ConfigFile) -> DecoderConfig:
     )
 
 
-def _read_ropes(file: ConfigFile) -> tuple[RopeConfig, RopeConfig]:
+def _read_ropes(file: ConfigFile, context_length: int) -> tuple[RopeConfig, RopeConfig]:
     """Rotary positions of layers that see everything, and of those with a window, from their new or their old place."""
     if file.has("rope_parameters"):
         both = file.section("rope_parameters")
         far, near = both.section(FULL), both.section(SLIDING)
         return (
-            RopeConfig(far.positive_number("rope_theta", _GLOBAL_THETA), read_scaling(file, far)),
-            RopeConfig(near.positive_number("rope_theta", _LOCAL_THETA), read_scaling(file, near)),
+            RopeConfig(far.positive_number("rope_theta", _GLOBAL_THETA), read_scaling(file, far, context_length)),
+            RopeConfig(near.positive_number("rope_theta", _LOCAL_THETA), read_scaling(file, near, context_length)),
         )
-    scaling = read_scaling(file, file.section("rope_scaling"))
+    scaling = read_scaling(file, file.section("rope_scaling"), context_length)
     return (
         RopeConfig(file.positive_number("rope_theta", _GLOBAL_THETA), scaling),
         RopeConfig(file.positive_number("rope_local_base_freq", _LOCAL_THETA)),

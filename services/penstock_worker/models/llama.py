@@ -8,7 +8,6 @@ from penstock_worker.models.decoder_config import DecoderConfig, read_decoder_co
 
 def read_llama(file: ConfigFile) -> DecoderConfig:
     """Biases are as the config says, none by default."""
-    file.choice("hidden_act", ["silu"])
     has_attention_bias = file.flag("attention_bias", default=False)
     return replace(
         read_decoder_config(file),

@@ -8,6 +8,5 @@ _DEFAULT_WINDOW = 4096
 
 def read_mistral(file: ConfigFile) -> DecoderConfig:
     """`sliding_window` is null in versions without one; a config that leaves it out means 4096."""
-    file.choice("hidden_act", ["silu"])
     window = file.optional_positive_integer("sliding_window", _DEFAULT_WINDOW)
     return read_decoder_config(file, windows=(window,) * file.positive_integer("num_hidden_layers"))

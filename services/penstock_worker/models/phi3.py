@@ -11,7 +11,6 @@ _NAMES = TensorNames(qkv=("self_attn.qkv_proj",), up=("mlp.gate_up_proj",))
 
 def read_phi3(file: ConfigFile) -> DecoderConfig:
     """Long-context versions run up to their original context; see `LongRopeScaling`."""
-    file.choice("hidden_act", ["silu"])
     window = file.positive_integer("sliding_window") if file.has("sliding_window") else None
     windows = (window,) * file.positive_integer("num_hidden_layers")
     config = read_decoder_config(file, windows=windows, default_eps=1e-5, has_partial_rope=True)

@@ -12,7 +12,6 @@ _DEFAULT_NUM_FULL_LAYERS = 28
 
 def read_qwen2(file: ConfigFile) -> DecoderConfig:
     """The window stays off unless `use_sliding_window`."""
-    file.choice("hidden_act", ["silu"])
     return replace(read_decoder_config(file, windows=qwen_windows(file)), has_qkv_bias=True)
 
 

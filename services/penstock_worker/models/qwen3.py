@@ -13,7 +13,6 @@ QK_NORMS = ("self_attn.q_norm", "self_attn.k_norm")
 
 def read_qwen3(file: ConfigFile) -> DecoderConfig:
     """`head_dim` does not follow from the hidden size here; a config that leaves it out means 128."""
-    file.choice("hidden_act", ["silu"])
     has_attention_bias = file.flag("attention_bias", default=False)
     return replace(
         read_decoder_config(file, windows=qwen_windows(file), default_head_dim=_DEFAULT_HEAD_DIM),

@@ -4,24 +4,40 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.bloom import read_bloom
 from penstock_worker.models.config_file import ConfigFile, read_json_object
 from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.falcon import read_falcon
 from penstock_worker.models.gemma2 import read_gemma2
 from penstock_worker.models.gemma3 import read_gemma3
+from penstock_worker.models.gpt2 import read_gpt2
+from penstock_worker.models.gpt_neox import read_gpt_neox
 from penstock_worker.models.llama import read_llama
 from penstock_worker.models.mistral import read_mistral
+from penstock_worker.models.mixtral import read_mixtral
+from penstock_worker.models.mpt import read_mpt
 from penstock_worker.models.phi3 import read_phi3
 from penstock_worker.models.qwen2 import read_qwen2
+from penstock_worker.models.qwen2_moe import read_qwen2_moe
 from penstock_worker.models.qwen3 import read_qwen3
+from penstock_worker.models.qwen3_moe import read_qwen3_moe
 
 FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
+    "BloomForCausalLM": read_bloom,
+    "FalconForCausalLM": read_falcon,
+    "GPT2LMHeadModel": read_gpt2,
+    "GPTNeoXForCausalLM": read_gpt_neox,
     "Gemma2ForCausalLM": read_gemma2,
     "Gemma3ForCausalLM": read_gemma3,
     "LlamaForCausalLM": read_llama,
     "MistralForCausalLM": read_mistral,
+    "MixtralForCausalLM": read_mixtral,
+    "MptForCausalLM": read_mpt,
     "Phi3ForCausalLM": read_phi3,
     "Qwen2ForCausalLM": read_qwen2,
+    "Qwen2MoeForCausalLM": read_qwen2_moe,
     "Qwen3ForCausalLM": read_qwen3,
+    "Qwen3MoeForCausalLM": read_qwen3_moe,
 }
 
 
@@ -32,6 +48,8 @@ def read_model_config(model_dir: Path) -> tuple[str, DecoderConfig]:
         InvalidArgumentError: no readable config.json, an architecture that is not supported, or a field that is not.
     """
     file = ConfigFile(read_json_object(model_dir / "config.json"))
+    if file.has("quantization_config"):
+        raise file.refused("quantization_config", "none: only unquantized checkpoints")
     architectures = file.strings("architectures")
     for architecture in architectures:
         if architecture in FAMILIES:

@@ -85,12 +85,21 @@ class RopeConfig:
         return int(head_dim * self.share)
 
 
-def read_rope(file: ConfigFile, *, default_theta: float = _DEFAULT_THETA, is_partial: bool = False) -> RopeConfig:
+def read_rope(
+    file: ConfigFile,
+    context_length: int,
+    *,
+    default_theta: float = _DEFAULT_THETA,
+    default_share: float = 1.0,
+    is_partial: bool = False,
+) -> RopeConfig:
     """Reads `rope_parameters`, or where they are absent the older `rope_theta` and `rope_scaling`.
 
     Args:
         file: config.json.
+        context_length: as config.json states it.
         default_theta: where `rope_theta` is absent.
+        default_share: where `partial_rotary_factor` is absent.
         is_partial: whether the family knows `partial_rotary_factor`.
 
     Raises:
@@ -98,15 +107,14 @@ def read_rope(file: ConfigFile, *, default_theta: float = _DEFAULT_THETA, is_par
     """
     section = file.section("rope_parameters" if file.has("rope_parameters") else "rope_scaling")
     theta = section.positive_number("rope_theta", file.positive_number("rope_theta", default_theta))
-    share = _read_share(file, section)
+    share = _read_share(file, section, default_share)
     if share != 1 and not is_partial:
         raise (section if section.has("partial_rotary_factor") else file).refused("partial_rotary_factor", "1.0")
-    return RopeConfig(theta, read_scaling(file, section), share)
+    return RopeConfig(theta, read_scaling(file, section, context_length), share)
 
 
-def read_scaling(file: ConfigFile, section: ConfigFile) -> RopeScaling | None:
+def read_scaling(file: ConfigFile, section: ConfigFile, context_length: int) -> RopeScaling | None:
     """The scaling that `section` of config.json describes."""
-    context_length = file.positive_integer("max_position_embeddings")
     match section.choice("rope_type" if section.has("rope_type") else "type", _SCALINGS):
         case "linear":
             return LinearScaling(section.positive_number("factor"))
@@ -134,8 +142,8 @@ def roped_context_length(rope: RopeConfig, stated: int) -> int:
     return stated
 
 
-def _read_share(file: ConfigFile, section: ConfigFile) -> float:
-    share = section.positive_number("partial_rotary_factor", file.positive_number("partial_rotary_factor", 1.0))
+def _read_share(file: ConfigFile, section: ConfigFile, default: float) -> float:
+    share = section.positive_number("partial_rotary_factor", file.positive_number("partial_rotary_factor", default))
     if share > 1:
         raise section.refused("partial_rotary_factor", "at most 1")
     return share

@@ -93,19 +93,30 @@ def test_only_wanted_rows_have_logits(checkpoint: Callable[[str], Path]) -> None
     torch.testing.assert_close(some, all_rows[1:])
 
 
+@pytest.mark.parametrize("family", FAMILIES)
 def test_bfloat16_stays_near_float32(
-    checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+    family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
-    """The same decoder in bfloat16: logits differ by its precision only."""
-    tokens = list(range(20))
-    expected = reference("qwen3").logits(tokens)[-1]
-    _, config = read_model_config(checkpoint("qwen3"))
-    reader = WeightReader(Checkpoint(checkpoint("qwen3")), config, dtype=torch.bfloat16, device=torch.device("cpu"))
-    shape = (config.num_layers, 4, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
+    """In bfloat16 most logits are within 1e-2 of float32, or where transformers' own are not, no further than those."""
+    tokens = [(7 * index) % VOCAB_SIZE for index in range(60)]
+    expected = reference(family).logits(tokens)
+    values = _bfloat16_logits(checkpoint(family), tokens)
+    theirs = ReferenceModel(checkpoint(family), torch.bfloat16).logits(tokens)
+    assert values.dtype == torch.float32
+    assert 1e-5 < _median_error(values, expected) <= max(1e-2, 1.1 * _median_error(theirs, expected))
+
+
+def _median_error(logits: torch.Tensor, expected: torch.Tensor) -> float:
+    """Relative to the length of a row; the median, since a router's near-tie may send a token to another expert."""
+    return float(((logits - expected).norm(dim=-1) / expected.norm(dim=-1)).median())
+
+
+def _bfloat16_logits(model_dir: Path, tokens: list[int]) -> torch.Tensor:
+    """Logits after each of `tokens`."""
+    _, config = read_model_config(model_dir)
+    reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.bfloat16, device=torch.device("cpu"))
+    shape = (config.num_layers, 9, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.empty(shape, dtype=torch.bfloat16))
     runner = ModelRunner(Decoder(config, reader.read()), cache, config.attention)
-    chunk = Chunk(0, array("q", tokens), 0, array("q", [0, 1, 2]), 1)
-    values = runner.run(StepPlan([chunk], [0, 1, 2])).values
-    assert values.dtype == torch.float32
-    error = (values[0] - expected).norm() / expected.norm()
-    assert 1e-5 < error < 3e-2
+    blocks = list(range(8))
+    return runner.run(StepPlan([Chunk(0, array("q", tokens), 0, array("q", blocks), len(tokens))], blocks)).values

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from penstock_worker.engine.build import EngineConfig, build_engine
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+from penstock_worker.models.registry import read_model_config
 
 NUM_TOKENS = 64
 POISONED = 9
@@ -39,41 +40,27 @@ def _generate(engine: Engine, prompts: list[list[int]]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_batch_equals_transformers(
-    family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+@pytest.mark.parametrize("way", ["batch", "chunked", "preempted"])
+def test_every_way_of_running_equals_transformers(
+    family: str, way: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
-    """Every family computes what its authors' implementation computes, in a batch of different prompts."""
-    engine, _ = build_engine(checkpoint(family), EngineConfig())
-    prompts = _prompts(12)
-    for prompt, output in zip(prompts, _generate(engine, prompts), strict=True):
-        assert len(output) == NUM_TOKENS
-        assert_greedy_equal(reference(family), prompt, output)
-
-
-@pytest.mark.parametrize("family", ["llama", "mistral_window", "qwen2_some_windows", "qwen3"])
-@pytest.mark.parametrize("block_size", [4, 16])
-def test_chunked_prefill_equals_transformers(
-    family: str, block_size: int, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
-) -> None:
-    """A prompt computed in several steps, beside others that decode, gives the same output."""
-    config = EngineConfig(max_step_tokens=23, max_running_sequences=7, block_size=block_size)
-    engine, _ = build_engine(checkpoint(family), config)
-    prompts = _prompts(12)
-    for prompt, output in zip(prompts, _generate(engine, prompts), strict=True):
-        assert_greedy_equal(reference(family), prompt, output)
-
-
-@pytest.mark.parametrize("family", ["llama", "mistral_window"])
-def test_preempted_sequences_equal_transformers(
-    family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
-) -> None:
-    """A sequence that loses its blocks and is computed again goes on as if nothing had happened."""
-    engine, _ = build_engine(checkpoint(family), _small_cache(family, num_blocks=40))
-    prompts = _prompts(12)
+    """Every family computes what transformers computes: side by side, in chunks, and again after a preemption."""
+    engine, _ = build_engine(checkpoint(family), _ways(checkpoint(family))[way])
+    prompts = _prompts(7)
     outputs = _generate(engine, prompts)
-    assert engine.stats().num_preemptions > 0
+    assert {len(output) for output in outputs} == {NUM_TOKENS}
+    assert (engine.stats().num_preemptions > 0) == (way == "preempted")
     for prompt, output in zip(prompts, outputs, strict=True):
         assert_greedy_equal(reference(family), prompt, output)
+
+
+def _ways(model_dir: Path) -> dict[str, EngineConfig]:
+    """The ways in which the engine may come to the same output."""
+    return {
+        "batch": EngineConfig(),
+        "chunked": EngineConfig(max_step_tokens=23, max_running_sequences=5, block_size=4),
+        "preempted": _small_cache(model_dir, num_blocks=40),
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -96,7 +83,8 @@ def test_numbers_that_overflow_reach_nobody_else(
     tmp_path: Path, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
     """A sequence whose keys and values are no numbers fails alone: neighbours and next owners of its blocks do not."""
-    engine, _ = build_engine(_with_poisoned_token(checkpoint("llama"), tmp_path), _small_cache("llama", num_blocks=24))
+    model_dir = _with_poisoned_token(checkpoint("llama"), tmp_path)
+    engine, _ = build_engine(model_dir, _small_cache(model_dir, num_blocks=24))
     assert _generate(engine, [[POISONED] * (24 * 8 - 1)]) == [[]]  # fills every block
     prompts = [*_prompts(6), [3, POISONED, 4]]
     *outputs, poisoned_output = _generate(engine, prompts)
@@ -114,11 +102,10 @@ def _with_poisoned_token(model_dir: Path, copy_dir: Path) -> Path:
     return copy_dir
 
 
-def _small_cache(family: str, *, num_blocks: int) -> EngineConfig:
+def _small_cache(model_dir: Path, *, num_blocks: int) -> EngineConfig:
     """A KV cache of `num_blocks` blocks of 8 tokens."""
-    config = FAMILIES[family]().config
-    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    bytes_per_token = config.num_hidden_layers * 2 * config.num_key_value_heads * head_dim * 4
+    _, config = read_model_config(model_dir)
+    bytes_per_token = config.num_layers * 2 * config.num_kv_heads * config.head_dim * 4
     return EngineConfig(kv_memory_bytes=(num_blocks + 1) * 8 * bytes_per_token, max_step_tokens=64, block_size=8)
 
 

@@ -1,0 +1,70 @@
+"""Weights are found under the names that their family gives them, wherever a checkpoint comes from."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from fakes.checkpoints import FAMILIES, save_checkpoint
+from safetensors.torch import load_file, save_file
+
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.decoder_weights import DecoderWeights
+from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.weight_reader import WeightReader, check_tensors
+
+
+def _read(model_dir: Path) -> DecoderWeights:
+    _, config = read_model_config(model_dir)
+    checkpoint = Checkpoint(model_dir)
+    check_tensors(checkpoint, config)
+    return WeightReader(checkpoint, config, dtype=torch.float32, device=torch.device("cpu")).read()
+
+
+def _rename(model_dir: Path, old: str, new: str, **added: torch.Tensor) -> None:
+    """Changes the names of all tensors; "__" in the name of an added one stands for a dot."""
+    path = model_dir / "model.safetensors"
+    tensors = {name.replace(old, new): tensor for name, tensor in load_file(path).items()}
+    save_file(tensors | {name.replace("__", "."): tensor for name, tensor in added.items()}, path)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_tensor_is_read_once(tmp_path: Path, family: str) -> None:
+    """As many numbers as the file holds: none is left out, none is counted twice. Norms may stand once per head."""
+    weights = _read(save_checkpoint(family, tmp_path))
+    stored = sum(tensor.numel() for tensor in load_file(tmp_path / "model.safetensors").values())
+    repeated = sum(layer.qk_norm.weight.numel() - 2 * _head_dim(tmp_path) for layer in weights.layers if layer.qk_norm)
+    assert sum(tensor.numel() for tensor in weights.tensors()) == stored + repeated
+
+
+def _head_dim(model_dir: Path) -> int:
+    return read_model_config(model_dir)[1].head_dim
+
+
+@pytest.mark.parametrize(("family", "base"), [("gpt2", "transformer."), ("bloom", "transformer.")])
+def test_names_may_lack_the_base(tmp_path: Path, family: str, base: str) -> None:
+    """The authors' own GPT-2 and BLOOM checkpoints are of the bare model, without a head around it."""
+    whole, bare = (save_checkpoint(family, tmp_path / name) for name in ("whole", "bare"))
+    _rename(bare, base, "")
+    for ours, theirs in zip(_read(bare).tensors(), _read(whole).tensors(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("family", "ignored", "unexpected"),
+    [
+        ("gpt2", "transformer__h__0__attn__bias", "transformer__h__0__attn__c_bias"),
+        ("gpt_neox", "gpt_neox__layers__1__attention__masked_bias", "gpt_neox__layers__9__attention__dense__bias"),
+        ("llama", "model__layers__2__self_attn__rotary_emb__inv_freq", "model__layers__2__self_attn__q_proj__bias"),
+    ],
+)
+def test_what_follows_from_the_configuration_is_ignored(
+    tmp_path: Path, family: str, ignored: str, unexpected: str
+) -> None:
+    """Old checkpoints hold masks and frequencies as tensors. A bias of a projection is not such a one."""
+    save_checkpoint(family, tmp_path)
+    _rename(tmp_path, "", "", **{ignored: torch.zeros(3)})
+    _read(tmp_path)
+    _rename(tmp_path, "", "", **{unexpected: torch.zeros(3)})
+    with pytest.raises(InvalidArgumentError, match="unexpected"):
+        _read(tmp_path)
