@@ -59,7 +59,7 @@ class Contestant:
                 *(python, "-m", f"engine_bench.runners.{kind.runner}", "--model-dir", model_dir),
                 *(part for option in options.items() for part in option),
                 cwd=_BENCH,
-                env=os.environ | {"OMP_NUM_THREADS": str(start.num_threads), "PYTHONPATH": str(_BENCH)},
+                env=os.environ | _environment(kind, python, start.num_threads),
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=output,
@@ -106,6 +106,11 @@ class Contestant:
         if "refused" in answer:
             raise Failure(f"refuses {answer['refused']}")
         return answer
+
+
+def _environment(kind: EngineKind, python: Path, num_threads: int) -> dict[str, str]:
+    found = {"OMP_NUM_THREADS": str(num_threads), "PYTHONPATH": str(_BENCH)}
+    return found if kind.preload is None else found | {"LD_PRELOAD": str(python.parents[1] / kind.preload)}
 
 
 def _last_line(log: Path) -> str:

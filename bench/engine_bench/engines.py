@@ -16,6 +16,7 @@ class EngineKind:
         environment: folder of its virtual environment under the cache; None is this process's own.
         int8: what the engine calls int8.
         converter: module that makes its own files of the checkpoint; None reads safetensors.
+        preload: library of its environment that its documentation says to load first.
         has_own_int8_file: reads int8 from the W8A8 checkpoint rather than quantizing at load.
     """
 
@@ -25,6 +26,7 @@ class EngineKind:
     int8: str
     environment: str | None = None
     converter: str | None = None
+    preload: str | None = None
     has_own_int8_file: bool = False
 
     def python(self, cache_dir: Path) -> Path | None:
@@ -52,6 +54,7 @@ ENGINES = (
         runner="vllm",
         int8="W8A8, per token; output projection in bf16",
         environment="vllm-cpu",
+        preload="lib/libiomp5.so",
         has_own_int8_file=True,
     ),
     EngineKind(

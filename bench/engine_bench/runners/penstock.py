@@ -1,19 +1,9 @@
 """Our engine: the replica's own, without the services around it."""
 
-from dataclasses import fields
-
-from engine_bench.lines import Generate, Options, Prompts, Refusal, Stopwatch, Times, serve
+from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, serve
 
 from penstock_worker.engine.build import EngineConfig, build_engine
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
-
-
-def _quantization(precision: str) -> dict[str, str]:
-    if precision != "int8":
-        return {}
-    if "quantize" not in {field.name for field in fields(EngineConfig)}:
-        raise Refusal("int8: not in this version")
-    return {"quantize": "int8"}
 
 
 def load(options: Options) -> tuple[str, Generate]:
@@ -23,7 +13,7 @@ def load(options: Options) -> tuple[str, Generate]:
         EngineConfig(
             device="cpu",
             dtype="bfloat16",
-            **_quantization(options.precision),
+            quantize="int8" if options.precision == "int8" else "none",
             num_threads=options.num_threads,
             max_running_sequences=options.max_num_sequences,
             kv_memory_bytes=1 << 30,
