@@ -47,6 +47,19 @@ class SamplingDefaults:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterSpec:
+    """What an adapter of a model is; the fields of `types.v1.AdapterSpec`."""
+
+    name: str
+    revision: str
+
+    @property
+    def key(self) -> str:
+        """Tells its outputs from those of every other adapter; see `prefix_chain.root_hash`."""
+        return f"{self.name}@{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """What a served model is; the fields of `types.v1.ModelSpec`."""
 
@@ -59,6 +72,11 @@ class ModelSpec:
     sampling_defaults: SamplingDefaults
     vocab_size: int
     tokenizer_path: str
+    adapters: tuple[AdapterSpec, ...] = ()
+
+    def adapter(self, name: str | None) -> AdapterSpec | None:
+        """The adapter of that name; None where there is none."""
+        return next((each for each in self.adapters if each.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,7 @@ def model_to_proto(spec: ModelSpec) -> types_pb2.ModelSpec:
         ),
         vocab_size=spec.vocab_size,
         tokenizer_path=spec.tokenizer_path,
+        adapters=[types_pb2.AdapterSpec(name=each.name, revision=each.revision) for each in spec.adapters],
     )
 
 
@@ -186,6 +205,7 @@ def _model_from_proto(message: types_pb2.ModelSpec) -> ModelSpec:
         ),
         vocab_size=message.vocab_size,
         tokenizer_path=message.tokenizer_path,
+        adapters=tuple(AdapterSpec(each.name, each.revision) for each in message.adapters),
     )
 
 

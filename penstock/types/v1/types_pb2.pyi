@@ -679,6 +679,7 @@ class ModelSpec(_message.Message):
     SAMPLING_DEFAULTS_FIELD_NUMBER: _builtins.int
     VOCAB_SIZE_FIELD_NUMBER: _builtins.int
     TOKENIZER_PATH_FIELD_NUMBER: _builtins.int
+    ADAPTERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name that requests use; letters, digits, '.', '_', '-', '/'."""
     revision: _builtins.str
@@ -701,6 +702,10 @@ class ModelSpec(_message.Message):
     def sampling_defaults(self) -> Global___SamplingParams:
         """From the checkpoint's generation_config.json."""
 
+    @_builtins.property
+    def adapters(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdapterSpec]:
+        """Adapters that requests may name."""
+
     def __init__(
         self,
         *,
@@ -713,14 +718,41 @@ class ModelSpec(_message.Message):
         sampling_defaults: Global___SamplingParams | None = ...,
         vocab_size: _builtins.int = ...,
         tokenizer_path: _builtins.str = ...,
+        adapters: _abc.Iterable[Global___AdapterSpec] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sampling_defaults", b"sampling_defaults"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_length", b"context_length", "eos_token_ids", b"eos_token_ids", "name", b"name", "revision", b"revision", "sampling_defaults", b"sampling_defaults", "template_fingerprint", b"template_fingerprint", "tokenizer_fingerprint", b"tokenizer_fingerprint", "tokenizer_path", b"tokenizer_path", "vocab_size", b"vocab_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adapters", b"adapters", "context_length", b"context_length", "eos_token_ids", b"eos_token_ids", "name", b"name", "revision", b"revision", "sampling_defaults", b"sampling_defaults", "template_fingerprint", b"template_fingerprint", "tokenizer_fingerprint", b"tokenizer_fingerprint", "tokenizer_path", b"tokenizer_path", "vocab_size", b"vocab_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelSpec: _TypeAlias = ModelSpec  # noqa: Y015
+
+@_typing.final
+class AdapterSpec(_message.Message):
+    """Low-rank matrices (LoRA) that are added to a model's weights for the requests that name them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name that requests use; letters, digits, '.', '_', '-'."""
+    revision: _builtins.str
+    """Hash of its configuration and weights."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdapterSpec: _TypeAlias = AdapterSpec  # noqa: Y015
 
 @_typing.final
 class Error(_message.Message):

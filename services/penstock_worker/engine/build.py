@@ -7,6 +7,7 @@ import torch
 
 from penstock_shared.directory import SamplingDefaults
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.engine.adapter_table import AdapterTable
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.kv_cache import KvCache
@@ -16,6 +17,7 @@ from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.validation import EngineLimits
+from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights
@@ -128,14 +130,16 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     pack(weights, quantization)
     kv_plan = _plan_kv_cache(model, weights, config)
     revision = weights_revision(model_dir, checkpoint.files)
+    bank = AdapterBank(model, weights)
     engine = Engine(
         scheduler=_scheduler(kv_plan, config),
-        runner=_runner(model, weights, kv_plan),
+        runner=_runner(model, weights, kv_plan, bank),
         sampler=Sampler(),
         limits=_limits(kv_plan, config),
         vocab_size=model.vocab_size,
         eos_token_ids=frozenset(eos_token_ids),
         revision=revision,
+        adapters=AdapterTable(bank),
     )
     loaded = LoadedModel(
         architecture=architecture,
@@ -184,10 +188,10 @@ def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
     )
 
 
-def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan) -> ModelRunner:
+def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan, bank: AdapterBank) -> ModelRunner:
     shape = (model.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * model.num_kv_heads, model.head_dim)
     cache = KvCache(torch.empty(shape, dtype=weights.dtype, device=weights.device))
-    return ModelRunner(Decoder(model, weights), cache, model.attention)
+    return ModelRunner(Decoder(model, weights), cache, model.attention, bank)
 
 
 def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from penstock_shared.errors import InternalError, PenstockError
+from penstock_shared.errors import InternalError, NotFoundError, PenstockError
 from penstock_shared.logs import get_logger
 from penstock_shared.prefix_chain import root_hash
+from penstock_worker.engine.adapter_table import AdapterTable
 from penstock_worker.engine.model_runner import StepLogits
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.engine.pooling import Vector
@@ -89,6 +90,7 @@ class Engine:
         vocab_size: token ids are below it.
         eos_token_ids: tokens that end every sequence that does not ignore them.
         revision: of the weights; part of the names of cached blocks.
+        adapters: those that sequences may ask for; None: none.
         clock_ns: stamps the times of sequences and steps.
     """
 
@@ -102,6 +104,7 @@ class Engine:
         vocab_size: int,
         eos_token_ids: frozenset[int],
         revision: str = "",
+        adapters: AdapterTable | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._scheduler = scheduler
@@ -111,6 +114,7 @@ class Engine:
         self._vocab_size = vocab_size
         self._eos_token_ids = eos_token_ids
         self._revision = revision
+        self.adapters = adapters or AdapterTable()
         self._clock_ns = clock_ns
         self._sequences: dict[int, Sequence] = {}
         self._ended_at_add: dict[int, SequenceOutput] = {}
@@ -134,8 +138,11 @@ class Engine:
 
         Raises:
             InvalidArgumentError: names the field, what it held and what is allowed.
+            NotFoundError: there is no such adapter.
         """
         validate_request(request, self._limits, self._vocab_size)
+        if request.adapter is not None:
+            self.adapters.check(request.adapter)
 
     def add(self, request: SequenceRequest) -> None:
         """Takes a validated request. Its first tokens come out of one of the next steps."""
@@ -143,8 +150,12 @@ class Engine:
             raise ValueError(f"key {request.key} is in use")
         sequence = self._new_sequence(request)
         if sequence.is_full:  # resumed after its last token: only its end is still owed
-            end = sequence.ended(FinishReason.LENGTH)
-            self._ended_at_add[request.key] = SequenceOutput(request.key, [], [], end)
+            self._end_at_add(sequence, FinishReason.LENGTH)
+            return
+        try:
+            self._take_adapter(sequence)
+        except NotFoundError as error:  # unloaded since it was validated
+            self._end_at_add(sequence, FinishReason.ERROR, error)
             return
         self._sequences[request.key] = sequence
         self._scheduler.add(sequence)
@@ -157,6 +168,7 @@ class Engine:
         if sequence is None:
             return False
         self._scheduler.remove(sequence)
+        self._release_adapter(sequence)
         return True
 
     def step(self) -> StepResult:
@@ -212,6 +224,21 @@ class Engine:
             queued_ns=self._clock_ns(),
             prefix_root=root_hash(cache_salt=request.cache_salt, revision=self._revision),
         )
+
+    def _end_at_add(self, sequence: Sequence, reason: FinishReason, error: PenstockError | None = None) -> None:
+        end = sequence.ended(reason, error=error)
+        self._ended_at_add[sequence.key] = SequenceOutput(sequence.key, [], [], end)
+
+    def _take_adapter(self, sequence: Sequence) -> None:
+        """Keeps the sequence's adapter loaded, and its keys and values apart from those of others."""
+        request = sequence.request
+        if request.adapter is not None:
+            sequence.adapter_id, spec = self.adapters.acquire(request.adapter)
+            sequence.prefix_root = root_hash(cache_salt=request.cache_salt, revision=self._revision, adapter=spec.key)
+
+    def _release_adapter(self, sequence: Sequence) -> None:
+        if sequence.adapter_id:
+            self.adapters.release(sequence.adapter_id)
 
     def _run(self, plan: StepPlan) -> list[SequenceOutput]:
         try:
@@ -282,5 +309,6 @@ class Engine:
     ) -> SequenceOutput:
         del self._sequences[sequence.key]
         self._scheduler.remove(sequence, is_spoilt=reason is FinishReason.ERROR)
+        self._release_adapter(sequence)
         end = sequence.ended(reason, stop_token_id=stop_token_id, error=error)
         return SequenceOutput(sequence.key, [], [], end)

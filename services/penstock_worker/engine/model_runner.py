@@ -12,6 +12,7 @@ from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.engine.pooling import Pooling, Vector
 from penstock_worker.engine.prompt_scores import prompt_scores
 from penstock_worker.engine.sequence import TokenLogprobs
+from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.attention_config import AttentionConfig
 from penstock_worker.models.decoder import Decoder
 
@@ -38,12 +39,14 @@ class ModelRunner:
         decoder: the model.
         cache: its keys and values; on the decoder's device.
         attention: what the model's attention computes.
+        adapters: of the decoder's weights.
     """
 
-    def __init__(self, decoder: Decoder, cache: KvCache, attention: AttentionConfig) -> None:
+    def __init__(self, decoder: Decoder, cache: KvCache, attention: AttentionConfig, adapters: AdapterBank) -> None:
         self._decoder = decoder
         self._cache = cache
         self._attention = attention
+        self._adapters = adapters
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepLogits:
@@ -51,6 +54,7 @@ class ModelRunner:
         if plan.fresh_block_ids:
             self._cache.clear(plan.fresh_block_ids)
         batch = assemble(plan, block_size=self._cache.block_size, padding_block_id=self._cache.padding_block_id)
+        self._adapters.start_step([chunk.adapter_id for chunk in plan.chunks], batch.lengths)
         attention = StepAttention(self._cache, batch, self._attention)
         token_ids, positions, rows = (
             torch.from_numpy(ids).to(self._cache.values.device)

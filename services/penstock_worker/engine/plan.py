@@ -19,6 +19,7 @@ class Chunk(NamedTuple):
         num_logits_rows: how many of these tokens, the last ones, are each to be followed by a sampled one.
         scoring: which prompt tokens are to be scored meanwhile.
         pooling: which vectors of these tokens are to be added up, for an embedding.
+        adapter_id: the adapter that changes these tokens; 0 is none.
     """
 
     key: int
@@ -28,6 +29,7 @@ class Chunk(NamedTuple):
     num_logits_rows: int
     scoring: Scoring | None = None
     pooling: Pooling | None = None
+    adapter_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,4 +245,5 @@ def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
         return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], 0, pooling=embedding.pooling)
     num_logits_rows = 1 if end == len(sequence.token_ids) else 0
     scoring = scoring_of(sequence, start, end)
-    return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], num_logits_rows, scoring)
+    block_ids = sequence.block_ids[:]
+    return Chunk(sequence.key, token_ids, start, block_ids, num_logits_rows, scoring, adapter_id=sequence.adapter_id)

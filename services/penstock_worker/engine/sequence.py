@@ -72,6 +72,7 @@ class SequenceRequest:
         prompt_logprob_offset: first prompt position to report; at least 1, for nothing precedes the first token.
         cache_salt: only sequences of equal salt share blocks.
         embedding: makes a vector of the prompt; then nothing is generated, and `sampling` does not matter.
+        adapter: name of a loaded adapter; None is the base model.
     """
 
     key: int
@@ -84,6 +85,7 @@ class SequenceRequest:
     prompt_logprob_offset: int = 1
     cache_salt: bytes = b""
     embedding: EmbeddingOptions | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,7 @@ class Sequence:
         max_total_tokens: prompt and output together are never longer.
         queued_ns: when it was added.
         prefix_root: root hash of its prefix chain.
+        adapter_id: names its adapter in this engine; 0 where it has none.
         token_ids: prompt and output so far.
         num_computed_tokens: how many of them have their keys and values in the blocks.
         block_ids: its KV blocks, in order of position.
@@ -185,6 +188,7 @@ class Sequence:
     max_total_tokens: int
     queued_ns: int
     prefix_root: bytes = b""
+    adapter_id: int = 0
     token_ids: "array[int]" = field(init=False)
     num_computed_tokens: int = 0
     block_ids: "array[int]" = field(default_factory=empty_ids)

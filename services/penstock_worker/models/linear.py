@@ -79,6 +79,10 @@ class Linear:
         """Hands the weights to another kernel and lets go of them."""
         self._kernel = make(self.weight, self.bias)
 
+    def wrap(self, wrap: Callable[[LinearKernel], LinearKernel]) -> None:
+        """Has another kernel compute what the one before it did, and more. Not packed any more after that."""
+        self._kernel = wrap(self._kernel)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Projects [num_rows, in] to [num_rows, out]."""
         return self._kernel(x)

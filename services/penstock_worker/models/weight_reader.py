@@ -77,7 +77,7 @@ class WeightReader:
         self._base = config.names.base if any(name.startswith(config.names.base) for name in source.names) else ""
         self._dtype = dtype
         self._device = device
-        self._qkv_order = _qkv_order(config).to(device)
+        self._qkv_order = qkv_order(config).to(device)
 
     def read(self) -> DecoderWeights:
         """All of them, in memory of their own."""
@@ -234,7 +234,7 @@ class WeightReader:
         return self._source.read(name, shape).to(self._device, self._dtype, copy=True)
 
 
-def _qkv_order(config: DecoderConfig) -> torch.Tensor:
+def qkv_order(config: DecoderConfig) -> torch.Tensor:
     """Which stored row each row of the fused projection is: int64 [qkv_size]."""
     rows = torch.arange(config.qkv_size)
     if config.names.is_qkv_grouped:

@@ -1,6 +1,7 @@
 """`worker.v1` messages from a gateway, as plain values."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
@@ -72,6 +73,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             sampling=sampling,
             criticality=group.criticality or _STANDARD,
             cache_salt=group.cache_salt,
+            adapter=group.adapter if group.HasField("adapter") else None,
             embedding=embedding,
             **_prompt_scoring(group.sampling, choice),
         )
@@ -86,7 +88,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
         )
 
 
-def _prompt_scoring(sampling: types_pb2.ResolvedSampling, choice: worker_pb2.SequenceChoice) -> dict[str, int]:
+def _prompt_scoring(sampling: types_pb2.ResolvedSampling, choice: worker_pb2.SequenceChoice) -> dict[str, Any]:
     """The fields of a `SequenceRequest` that say what is wanted of its prompt."""
     if not (sampling.HasField("prompt_logprobs") and choice.HasField("prompt_logprob_offset")):
         return {}
@@ -120,8 +122,6 @@ def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None
     """The first thing asked for that this version does not do."""
     if group.constraint.WhichOneof("kind") is not None:
         return UnimplementedError("constraint")
-    if group.HasField("adapter"):
-        return UnimplementedError("adapter")
     return None
 
 

@@ -13,6 +13,7 @@ from near_tie import ReferenceModel
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.model_runner import ModelRunner
 from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.packing import pack
@@ -32,7 +33,7 @@ def _runner(model_dir: Path, *, is_packed: bool = False) -> ModelRunner:
         pack(weights, None)
     shape = (config.num_layers, NUM_BLOCKS + 1, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.full(shape, torch.nan))  # what is not written must not be read
-    return ModelRunner(Decoder(config, weights), cache, config.attention)
+    return ModelRunner(Decoder(config, weights), cache, config.attention, AdapterBank(config, weights))
 
 
 def _plans(sequences: list[list[int]], *, max_chunk_tokens: int, generator: random.Random) -> list[StepPlan]:
@@ -117,6 +118,7 @@ def _bfloat16_logits(model_dir: Path, tokens: list[int]) -> torch.Tensor:
     reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.bfloat16, device=torch.device("cpu"))
     shape = (config.num_layers, 9, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.empty(shape, dtype=torch.bfloat16))
-    runner = ModelRunner(Decoder(config, reader.read()), cache, config.attention)
+    weights = reader.read()
+    runner = ModelRunner(Decoder(config, weights), cache, config.attention, AdapterBank(config, weights))
     blocks = list(range(8))
     return runner.run(StepPlan([Chunk(0, array("q", tokens), 0, array("q", blocks), len(tokens))], blocks)).values

@@ -261,17 +261,7 @@ def with_schema() -> worker_pb2.SequenceGroup:
     return asked
 
 
-def with_adapter() -> worker_pb2.SequenceGroup:
-    """Asks for an adapter."""
-    asked = group(1)
-    asked.adapter = "legal"
-    return asked
-
-
-@pytest.mark.parametrize(
-    ("asked", "feature"),
-    [(with_schema(), "constraint"), (with_adapter(), "adapter")],
-)
+@pytest.mark.parametrize(("asked", "feature"), [(with_schema(), "constraint")])
 async def test_what_is_not_available_yet_is_refused_by_name(
     replica: RunningReplica, asked: worker_pb2.SequenceGroup, feature: str
 ) -> None:
@@ -292,6 +282,17 @@ async def test_a_request_that_can_never_run_is_refused_and_nobody_else_notices(r
     await session.read_ends([2])
     assert session.acks[1].outcome == worker_pb2.SUBMIT_OUTCOME_REFUSED
     assert session.acks[1].error.code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+
+
+async def test_an_adapter_that_is_not_loaded_is_refused(replica: RunningReplica) -> None:
+    """It was unloaded while the request was on its way; the base model would answer something else."""
+    session = await replica.session()
+    asked = group(1)
+    asked.adapter = "law"
+    await session.submit(asked, group(2))
+    await session.read_ends([2])
+    assert session.acks[1].outcome == worker_pb2.SUBMIT_OUTCOME_REFUSED
+    assert session.acks[1].error.code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
 async def test_a_criticality_of_no_name_is_refused(replica: RunningReplica) -> None:

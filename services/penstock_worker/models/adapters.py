@@ -1,0 +1,174 @@
+"""LoRA adapters of a loaded model: many in one step, each on its own rows, the base model's weights untouched."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 torch's own name for it
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.adapter_file import AdapterFile, open_adapter
+from penstock_worker.models.adapter_modules import adaptable_modules
+from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.decoder_weights import DecoderWeights
+from penstock_worker.models.linear import LinearKernel
+from penstock_worker.models.weight_reader import qkv_order
+
+Place = tuple[int, str]
+"""A layer's index and the name of one of its fused projections."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """What an adapter adds to a fused projection: `up @ down`, the scale included.
+
+    Attributes:
+        down: [rank, in], the A of all its parts, one below the other.
+        up: [out, rank], their B, each in its own rows and columns.
+    """
+
+    down: torch.Tensor
+    up: torch.Tensor
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """[num_rows, in] to [num_rows, out]."""
+        return F.linear(F.linear(x, self.down), self.up)
+
+
+Adapter = Mapping[Place, LowRank]
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedRows:
+    """The rows of a step that one adapter changes.
+
+    Attributes:
+        adapter: what it adds, by place.
+        rows: int64 [num_rows]; None is all rows.
+    """
+
+    adapter: Adapter
+    rows: torch.Tensor | None
+
+
+class AdapterBank:
+    """The adapters of one model, and which rows they change in the step under way.
+
+    Args:
+        model: its shapes.
+        weights: its weights, packed. Every projection that can be adapted gets a kernel that looks here.
+    """
+
+    def __init__(self, model: DecoderConfig, weights: DecoderWeights) -> None:
+        self._model = model
+        self._dtype, self._device = weights.dtype, weights.device
+        self._adapters: dict[int, Adapter] = {}
+        self.step: Sequence[AdaptedRows] = ()
+        for layer, projection in {(module.layer, module.projection) for module in adaptable_modules(model).values()}:
+            place = (layer, projection)
+            weights.layers[layer].projections()[projection].wrap(partial(AdaptedKernel, bank=self, place=place))
+
+    def load(self, adapter_id: int, adapter_dir: Path, revision: str) -> None:
+        """Reads an adapter, to be used under an id. May run beside a step.
+
+        Raises:
+            InvalidArgumentError: it is no adapter for this model, or of another revision.
+        """
+        file = open_adapter(adapter_dir, self._model)
+        if file.revision != revision:
+            raise InvalidArgumentError(f"adapter {adapter_dir}", f"revision {file.revision}", f"revision {revision}")
+        self._adapters[adapter_id] = read_adapter(file, self._model, dtype=self._dtype, device=self._device)
+
+    def drop(self, adapter_id: int) -> None:
+        """Forgets an adapter that no sequence uses any more."""
+        del self._adapters[adapter_id]
+
+    def start_step(self, adapter_ids: Sequence[int], lengths: NDArray[np.int64]) -> None:
+        """Says whose rows the next step has: so many for each chunk, laid end to end. An id of 0 is no adapter."""
+        if not any(adapter_ids):
+            self.step = ()
+            return
+        if len(set(adapter_ids)) == 1:
+            self.step = (AdaptedRows(self._adapters[adapter_ids[0]], None),)
+            return
+        ids = np.repeat(np.array(adapter_ids), lengths)
+        self.step = [
+            AdaptedRows(self._adapters[adapter_id], self._rows(ids == adapter_id))
+            for adapter_id in sorted(set(adapter_ids) - {0})
+        ]
+
+    def _rows(self, is_adapted: NDArray[np.bool_]) -> torch.Tensor:
+        return torch.from_numpy(np.flatnonzero(is_adapted)).to(self._device)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptedKernel:
+    """Adds to what another kernel computes what the step's adapters have for this place."""
+
+    kernel: LinearKernel
+    bank: AdapterBank
+    place: Place
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the base weights."""
+        return self.kernel.num_bytes
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """See `LinearKernel`."""
+        out = self.kernel(x)
+        for adapted in self.bank.step:
+            low_rank = adapted.adapter.get(self.place)
+            if low_rank is None:
+                continue
+            if adapted.rows is None:
+                out.add_(low_rank(x))
+            else:
+                out.index_add_(0, adapted.rows, low_rank(x.index_select(0, adapted.rows)))
+        return out
+
+
+def read_adapter(file: AdapterFile, model: DecoderConfig, *, dtype: torch.dtype, device: torch.device) -> Adapter:
+    """Reads an adapter and fuses it as the model's projections are fused, their rows in the same order.
+
+    Raises:
+        InvalidArgumentError: a number in it is not finite, and would reach other requests.
+    """
+    tensors = load_file(file.path)
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise InvalidArgumentError(f"adapter tensor {name}", "infinite numbers or none", "finite numbers")
+    by_place: dict[Place, list[str]] = {}
+    for name, module in file.modules.items():
+        by_place.setdefault((module.layer, module.projection), []).append(name)
+    fused = {place: _fused(file, names, tensors, _out_size(model, place[1])) for place, names in by_place.items()}
+    order = qkv_order(model)
+    return {
+        place: LowRank(down.to(device, dtype), (up[order] if place[1] == "qkv" else up).to(device, dtype))
+        for place, (down, up) in fused.items()
+    }
+
+
+def _fused(
+    file: AdapterFile, names: list[str], tensors: Mapping[str, torch.Tensor], out_size: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A and scaled B of the modules of one fused projection: float32 [len(names) * rank, in], [out_size, same]."""
+    rank = file.lora.rank
+    downs, up = [], torch.zeros(out_size, len(names) * rank)
+    for index, name in enumerate(names):
+        module = file.modules[name]
+        a, b = (tensors[tensor].float() for tensor in file.tensor_names(name))
+        downs.append(a)
+        rows = slice(module.first_row, module.first_row + module.out_size)
+        up[rows, index * rank : (index + 1) * rank] = b * file.lora.scale
+    return torch.cat(downs), up
+
+
+def _out_size(model: DecoderConfig, projection: str) -> int:
+    sizes = {"qkv": model.qkv_size, "gate_up": 2 * model.intermediate_size, "up": model.intermediate_size}
+    return sizes.get(projection, model.hidden_size)

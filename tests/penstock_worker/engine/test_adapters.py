@@ -1,0 +1,157 @@
+"""Adapters change the outputs of those who ask for them, as if merged into the weights, and of nobody else."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from fakes.adapters import save_adapter, save_merged
+from near_tie import ReferenceModel, assert_greedy_equal
+
+from penstock_shared.directory import AdapterSpec
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from penstock_worker.engine.adapter_table import AdapterTable
+from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.sequence import SamplingOptions, SequenceOutput, SequenceRequest
+from penstock_worker.models.adapter_file import open_adapter
+from penstock_worker.models.registry import read_model_config
+
+PROMPT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28]
+
+
+def load(engine: Engine, model_dir: Path, adapter_dir: Path, name: str) -> AdapterSpec:
+    """Has the engine load an adapter."""
+    spec = AdapterSpec(name, open_adapter(adapter_dir, read_model_config(model_dir)[1]).revision)
+    engine.adapters.load(spec, adapter_dir)
+    return spec
+
+
+def add(engine: Engine, key: int, adapter: str | None, prompt: Sequence[int] = PROMPT, num_tokens: int = 24) -> None:
+    """Submits a greedy sequence."""
+    sampling = SamplingOptions(max_tokens=num_tokens, ignore_eos=True)
+    engine.add(SequenceRequest(key=key, prompt_token_ids=prompt, sampling=sampling, adapter=adapter))
+
+
+def run(engine: Engine) -> dict[int, list[int]]:
+    """Steps until nothing is left; returns the outputs by key."""
+    outputs: dict[int, list[int]] = {}
+    while engine.has_work:
+        for output in engine.step().outputs:
+            outputs.setdefault(output.key, []).extend(output.token_ids)
+    engine.check_invariants()
+    return outputs
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_many_adapters_in_one_batch_equal_merged_weights(
+    family: str, tmp_path: Path, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+) -> None:
+    """All targets, some targets, other ranks and the base model, preempted and mixed, each as if it were alone."""
+    model_dir = checkpoint(family)
+    adapters = {
+        "all": save_adapter(model_dir, tmp_path / "all"),
+        "some": save_adapter(model_dir, tmp_path / "some", targets=["k_proj", "up_proj"], rank=2, seed=1),
+        "stable": save_adapter(model_dir, tmp_path / "stable", rank=3, seed=2, use_rslora=True),
+    }
+    references: dict[str | None, ReferenceModel] = {None: reference(family)}
+    engine, _ = build_engine(model_dir, EngineConfig(max_step_tokens=37, kv_memory_bytes=150_000, block_size=8))
+    for name, adapter_dir in adapters.items():
+        load(engine, model_dir, adapter_dir, name)
+        references[name] = ReferenceModel(save_merged(model_dir, adapter_dir, tmp_path / f"merged-{name}"))
+    asked = [(name, [key + 10, *PROMPT]) for key, name in enumerate([None, *adapters] * 3)]
+    for key, (name, prompt) in enumerate(asked):
+        add(engine, key, name, prompt)
+    outputs = run(engine)
+    assert engine.stats().num_preemptions > 0
+    for key, (name, prompt) in enumerate(asked):
+        assert_greedy_equal(references[name], prompt, outputs[key])
+
+
+def test_equal_prompts_of_different_adapters_share_no_keys_and_values(
+    tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    """An adapter changes keys and values: what another computed is wrong for it."""
+    model_dir = checkpoint("llama")
+    engine, _ = build_engine(model_dir, EngineConfig(block_size=4))
+    for seed, name in enumerate(("one", "two")):
+        load(engine, model_dir, save_adapter(model_dir, tmp_path / name, seed=seed), name)
+    hits = []
+    for adapter in (None, "one", "two", "two", None):
+        before = engine.stats().num_prefix_hit_tokens
+        add(engine, 0, adapter)
+        run(engine)
+        hits.append(engine.stats().num_prefix_hit_tokens - before > 0)
+    assert hits == [False, False, False, True, True]
+
+
+def test_unloaded_adapter_finishes_what_runs_and_is_refused_to_others(
+    tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    """An operator may take an adapter away at any time without breaking a stream."""
+    model_dir = checkpoint("llama")
+    engine, _ = build_engine(model_dir, EngineConfig())
+    load(engine, model_dir, save_adapter(model_dir, tmp_path / "law"), "law")
+    add(engine, 0, "law")
+    expected = run(engine)[0]
+    add(engine, 1, "law")
+    engine.step()
+    engine.adapters.unload("law")
+    assert engine.adapters.specs == ()
+    with pytest.raises(NotFoundError, match="no adapter 'law'"):
+        engine.validate(SequenceRequest(key=2, prompt_token_ids=PROMPT, sampling=SAMPLING, adapter="law"))
+    add(engine, 2, "law")
+    outputs: dict[int, list[SequenceOutput]] = {}
+    while engine.has_work:
+        for output in engine.step().outputs:
+            outputs.setdefault(output.key, []).append(output)
+    assert [token_id for output in outputs[1] for token_id in output.token_ids] == expected[1:]
+    refused = outputs[2][0].end
+    assert refused is not None
+    assert isinstance(refused.error, NotFoundError)
+
+
+SAMPLING = SamplingOptions(max_tokens=4)
+
+
+class Shelf:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.dropped: list[int] = []
+
+    def load(self, adapter_id: int, adapter_dir: Path, revision: str) -> None:
+        """Nothing to do."""
+
+    def drop(self, adapter_id: int) -> None:
+        """Notes it."""
+        self.dropped.append(adapter_id)
+
+
+def test_matrices_are_dropped_with_their_last_user() -> None:
+    """Memory of an adapter comes back, and not a step too early."""
+    shelf = Shelf()
+    table = AdapterTable(shelf)
+    table.load(AdapterSpec("law", "r1"), Path())
+    adapter_id, _ = table.acquire("law")
+    table.unload("law")
+    assert shelf.dropped == []
+    table.load(AdapterSpec("law", "r2"), Path())
+    table.release(adapter_id)
+    assert (shelf.dropped, table.specs) == ([adapter_id], (AdapterSpec("law", "r2"),))
+
+
+def test_name_that_is_taken_by_another_adapter_is_refused() -> None:
+    """Two replicas could answer differently under one name."""
+    table = AdapterTable(Shelf())
+    table.load(AdapterSpec("law", "r1"), Path())
+    table.load(AdapterSpec("law", "r1"), Path())
+    with pytest.raises(FailedPreconditionError, match="another adapter law is loaded"):
+        table.load(AdapterSpec("law", "r2"), Path())
+
+
+def test_adapter_that_changed_on_disk_is_refused(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    """All replicas compute the same under one name and revision."""
+    model_dir = checkpoint("llama")
+    engine, _ = build_engine(model_dir, EngineConfig())
+    with pytest.raises(InvalidArgumentError, match="allowed: revision stale"):
+        engine.adapters.load(AdapterSpec("law", "stale"), save_adapter(model_dir, tmp_path / "law"))
