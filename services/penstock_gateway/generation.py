@@ -31,7 +31,7 @@ class Job:
     """What is to be generated: all that a replica needs to know of a request. Named after the request that began it.
 
     Only requests of equal `cache_salt` share cached keys and values.
-    With `embedding` a vector is made of the prompt instead.
+    With `embedding` a vector is made of the prompt instead. `adapter` names one of the model's.
     """
 
     request_id: str
@@ -44,6 +44,7 @@ class Job:
     trace: TraceContext
     cache_salt: bytes
     embedding: EmbeddingOptions | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,6 +315,7 @@ class Pipeline:
             deadline=request.deadline,
             trace=request.trace.request,
             cache_salt=self._cache_salt(request.tenant),
+            adapter=request.asked.adapter,
         )
 
     def _make_buffer(self, interruption: Interruption, *, is_streaming: bool) -> AnswerBuffer:

@@ -19,7 +19,7 @@ from penstock_gateway.requests import (
     TokenInput,
 )
 from penstock_shared.directory import ModelSpec
-from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.errors import InvalidArgumentError, NotFoundError
 
 # Text comes to about four bytes a token; only admission's estimate rests on it.
 _BYTES_PER_TOKEN = 4
@@ -61,7 +61,7 @@ def validate_request(request: GenerationRequest, models: ModelCatalog, limits: L
 
     Raises:
         InvalidArgumentError: a field is out of its range.
-        NotFoundError: no such model.
+        NotFoundError: no such model, or adapter of it.
         UnimplementedError: a field asks for what this server does not have.
     """
     spec = models.resolve(request.model, field="request.model")
@@ -69,6 +69,7 @@ def validate_request(request: GenerationRequest, models: ModelCatalog, limits: L
     given = validate_input(request.input, spec, limits, field="request.input")
     _check_sampling(request.sampling, spec, limits)
     _check_cache(request.cache, limits)
+    _check_adapter(request.adapter, spec)
     return spec, given
 
 
@@ -172,6 +173,12 @@ def _check_cache(policy: CachePolicy, limits: Limits) -> None:
         _check(f"request.cache.tags[{index}]", _utf8_bytes(tag), Range(1, limits.max_cache_tag_bytes), unit="bytes")
     if policy.scope is not None:
         _check("request.cache.scope", _utf8_bytes(policy.scope), Range(1, limits.max_cache_scope_bytes), unit="bytes")
+
+
+def _check_adapter(name: str | None, spec: ModelSpec) -> None:
+    if name is not None and spec.adapter(name) is None:
+        known = [each.name for each in spec.adapters]
+        raise NotFoundError("adapter", name, known, field="request.adapter")
 
 
 def _check(field: str, value: float | None, allowed: Range, *, unit: str = "") -> None:

@@ -18,7 +18,7 @@ from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
 from penstock_gateway.__main__ import Gateway
 from penstock_gateway.settings import GatewaySettings
-from penstock_shared.directory import Directory, ModelSpec, ReplicaInfo, SamplingDefaults
+from penstock_shared.directory import AdapterSpec, Directory, ModelSpec, ReplicaInfo, SamplingDefaults
 from penstock_shared.settings import ServiceSettings
 from penstock_shared.tracing import Tracer, make_tracer
 
@@ -36,6 +36,7 @@ SPEC = ModelSpec(
     sampling_defaults=SamplingDefaults(temperature=0.7, top_p=0.9),
     vocab_size=VOCAB_SIZE,
     tokenizer_path="/nowhere",
+    adapters=(AdapterSpec("law", "law-1"), AdapterSpec("poetry", "poetry-1")),
 )
 
 

@@ -134,6 +134,14 @@ async def test_chat_and_token_ids_are_inputs_too(deployment: Deployment) -> None
     assert prompts == [list(b"user:Hi;assistant:"), [1, 2, 3]]
 
 
+async def test_adapter_goes_to_the_worker_and_an_unknown_one_is_told_which_there_are(deployment: Deployment) -> None:
+    """A typing error must not be answered by the base model."""
+    await deployment.complete("Hi", adapter="law")
+    assert [group.adapter for group in deployment.workers[0].groups] == ["law"]
+    with pytest.raises(grpc.aio.AioRpcError, match="no adapter 'lawyer'; there is: law, poetry"):
+        await deployment.complete("Hi", adapter="lawyer")
+
+
 async def test_models_capabilities_and_token_counts_are_told(deployment: Deployment) -> None:
     """What a client asks before its first request."""
     (model,) = (await deployment.stub.ListModels(inference_pb2.ListModelsRequest())).models
@@ -154,6 +162,7 @@ async def test_models_capabilities_and_token_counts_are_told(deployment: Deploym
         ({"text": ""}, grpc.StatusCode.INVALID_ARGUMENT, "request.input.text"),
         ({"text": "x" * CONTEXT_LENGTH}, grpc.StatusCode.INVALID_ARGUMENT, "request.input"),
         ({"model": "nobody"}, grpc.StatusCode.NOT_FOUND, "request.model"),
+        ({"adapter": "nobody"}, grpc.StatusCode.NOT_FOUND, "request.adapter"),
         ({"criticality": 9}, grpc.StatusCode.INVALID_ARGUMENT, "request.criticality"),
     ],
 )
@@ -180,7 +189,6 @@ async def test_a_prompt_over_the_context_is_told_both_numbers(deployment: Deploy
     ("fields", "name"),
     [
         ({"constraint": types_pb2.Constraint(regex="a+")}, "constraint"),
-        ({"adapter": "lora"}, "adapter"),
         ({"echo": True}, "echo"),
         ({"cache": inference_pb2.CachePolicy(max_error_rate=0.1)}, "cache.max_error_rate"),
     ],

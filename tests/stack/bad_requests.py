@@ -229,7 +229,6 @@ def _unimplemented() -> Iterator[BadRequest]:
     }
     requests = {
         "constraint": constraints,
-        "adapter": {"adapter": {"adapter": "../../etc/passwd"}},
         "echo": {"echo": {"echo": True}},
         "cache.max_error_rate": {
             f"max_error_rate {value}": {"cache": inference_pb2.CachePolicy(max_error_rate=value)}
@@ -242,6 +241,9 @@ def _unimplemented() -> Iterator[BadRequest]:
             request = inference_pb2.GenerationRequest(input=_text("Once"), **given)
             words = (f"{feature} is not available in this version",)
             yield BadRequest(name, request, grpc.StatusCode.UNIMPLEMENTED, words)
+    path = "../../etc/passwd"
+    request = inference_pb2.GenerationRequest(input=_text("Once"), adapter=path)
+    yield BadRequest("adapter", request, grpc.StatusCode.NOT_FOUND, (f"no adapter '{path}'",))
 
 
 def _text(text: str) -> inference_pb2.Input:

@@ -34,6 +34,7 @@ def answer_digest(asked: GenerationRequest, spec: ModelSpec, *, tenant: str, max
         "format": _FORMAT,
         "tenant": tenant,
         "model": _model(spec),
+        "adapter": None if asked.adapter is None else [asked.adapter, spec.adapter(asked.adapter)],
         "input": [type(asked.input).__name__, asked.input],
         "sampling": _sampling(asked, spec, max_output_tokens),
         "cache": _values(asked.cache, DELIVERY_ONLY_OF_CACHE),

@@ -77,6 +77,7 @@ def sequence_group(
         criticality=types_pb2.Criticality.ValueType(job.criticality.value),
         traceparent=job.trace.traceparent(),
         cache_salt=job.cache_salt,
+        adapter=job.adapter,
         embed=None if job.embedding is None else _embed_options(job.embedding),
     )
 

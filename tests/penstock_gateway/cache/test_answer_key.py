@@ -13,7 +13,7 @@ from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
 from penstock_gateway.cache.answer_key import answer_digest, is_determined
 from penstock_gateway.convert import generation_request
-from penstock_shared.directory import ModelSpec, SamplingDefaults
+from penstock_shared.directory import AdapterSpec, ModelSpec, SamplingDefaults
 
 _OTHER_CHAT = inference_pb2.Chat(messages=[types_pb2.ChatMessage(role="user", content="Hi")])
 # Another value for each field of the contract. A field that is in none of these tables fails the test below: decide
@@ -141,6 +141,14 @@ def test_an_answer_of_another_model_is_another_answer(change: dict[str, Any]) ->
     """Everything of the model that decides about tokens."""
     request = within("Input", inference_pb2.Input(text="Hi"))
     assert digest(request) != digest(request, spec=replace(SPEC, **change))
+
+
+def test_an_answer_of_another_revision_of_an_adapter_is_another_answer() -> None:
+    """An adapter that was trained further keeps its name."""
+    request = within("GenerationRequest", inference_pb2.GenerationRequest(adapter="law"))
+    further = replace(SPEC, adapters=(AdapterSpec("law", "law-2"),))
+    assert digest(request) != digest(request, spec=further)
+    assert digest(request) == digest(request, spec=replace(SPEC, adapters=SPEC.adapters[:1]))
 
 
 def test_tenants_have_keys_of_their_own() -> None:
