@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from penstock_gateway.choice import Choice, Placement
+from penstock_gateway.dispatch.prompt_names import PromptNames
 from penstock_gateway.events import (
     Embedded,
     Finished,
@@ -46,6 +47,12 @@ class Job:
     embedding: EmbeddingOptions | None = None
     adapter: str | None = None
 
+    @property
+    def findable_token_ids(self) -> Sequence[int]:
+        """The prompt; empty where every token of it is computed, whatever a replica has of it."""
+        is_computed_whole = self.sampling.prompt_logprobs is not None or self.embedding is not None
+        return () if is_computed_whole else self.prompt_token_ids
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaIdentity:
@@ -70,6 +77,7 @@ class Generation:
         replica: the first that had a part of it.
         is_exact: false where replicas of unequal arithmetic had parts of it.
         is_kept: the answer was handed to the cache.
+        prompt_names: by which replicas are asked what they have computed of the prompt already.
         num_prompt_logprobs: prompt tokens whose log probabilities have come.
     """
 
@@ -92,6 +100,7 @@ class Generation:
         self.is_exact = True
         self.is_over = False
         self.is_kept = False
+        self.prompt_names = PromptNames(job.findable_token_ids, job.cache_salt)
         self.num_prompt_logprobs = 0
         self.queued_s = 0.0
         self._meter = meter

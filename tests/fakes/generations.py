@@ -1,5 +1,7 @@
 """Generations and those who follow them, as plain as can be."""
 
+from collections.abc import Sequence
+
 from fakes.gateway_deployment import SPEC
 from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.events import CacheOutcome, CacheReport
@@ -23,8 +25,9 @@ def job(
     tenant: str = "acme",
     criticality: Criticality = Criticality.STANDARD,
     deadline: Deadline | None = None,
+    prompt_token_ids: Sequence[int] = (1,) * 10,
 ) -> Job:
-    """Ten tokens of prompt."""
+    """Ten tokens of prompt, unless told otherwise."""
     sampling = resolve_sampling(
         SamplingRequest(n=num_choices),
         SPEC.sampling_defaults,
@@ -35,7 +38,7 @@ def job(
     return Job(
         request_id=request_id,
         spec=SPEC,
-        prompt_token_ids=[1] * 10,
+        prompt_token_ids=prompt_token_ids,
         sampling=sampling,
         tenant=tenant,
         criticality=criticality,

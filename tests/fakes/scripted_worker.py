@@ -12,6 +12,7 @@ from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.directory import ReplicaInfo, ReplicaState
 from penstock_shared.errors import InvalidArgumentError, PenstockError, UnavailableError, to_proto_error
+from penstock_shared.prefix_chain import CHAIN_FUNCTION
 from penstock_shared.server import GrpcServer
 from penstock_shared.tracing import Tracer
 
@@ -53,6 +54,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         is_beating: whether heartbeats are sent.
         skip_seq: how many numbers the next message leaves out.
         num_hellos: sessions so far.
+        num_resends: how often a gateway asked for the prefix index.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         self.is_beating = True
         self.skip_seq = 0
         self.num_hellos = 0
+        self.num_resends = 0
         self._running: set[Ref] = set()
         self._sessions: list[_Session] = []
         self._changed = asyncio.Condition()
@@ -178,6 +181,8 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
                 self._take_cancel(request.cancel, session)
             elif kind == "demand":
                 self.demands.append(request.demand)
+            elif kind == "resend_prefix_index":
+                self.num_resends += 1
             await self._notify()
 
     async def _write(self, context: Context, session: _Session) -> None:
@@ -291,6 +296,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
                 block_size=16,
                 num_kv_blocks=1024,
             ),
+            prefix_index=worker_pb2.PrefixIndexSnapshot(chain_function=CHAIN_FUNCTION, block_size=16),
             credit=self.credit(epoch=1),
         )
 

@@ -9,12 +9,14 @@ from fakes.gateway_deployment import SPEC
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
 from penstock_gateway.dispatch.dispatcher import Dispatcher
+from penstock_gateway.dispatch.prompt_names import PromptNames
 from penstock_gateway.dispatch.replica_link import ReplicaLink
 from penstock_gateway.dispatch.session_health import SessionHealth
 
 BLOCK_SIZE = 16
 NUM_SEQUENCES = 3
 PREFILL_TOKENS = 120
+NUM_BLOCKS = 1000
 
 
 def expected_output(request_id: str, choice: int) -> bytes:
@@ -33,6 +35,7 @@ class SimulatedReplica:
     running: dict[tuple[int, int], tuple[worker_pb2.SequenceGroup, worker_pb2.SequenceChoice, int]] = field(
         default_factory=dict
     )
+    prefixes: "SimulatedPrefixes | None" = None
 
     def exchange(self) -> None:
         """Takes what the gateway has to say."""
@@ -84,6 +87,9 @@ class SimulatedReplica:
                     assert key not in self.running
                     self.running[key] = (group, choice, len(choice.output_token_ids))
         self._send(submit_ack=ack)
+        if self.prefixes is not None:
+            for group in submit.groups:
+                self._send(prefix_events=self.prefixes.compute(group))
 
     def _end(
         self,
@@ -101,22 +107,58 @@ class SimulatedReplica:
         self.link.take(worker_pb2.SessionResponse(seq=self.seq, **message))  # type: ignore[arg-type]
 
 
-def credit(epoch: int, num_sequences: int) -> worker_pb2.Credit:
+@dataclass(eq=False)
+class SimulatedPrefixes:
+    """The prefix cache of a worker: whole prompts, the one used least recently forgotten first."""
+
+    max_prompts: int
+    num_query_tokens: int = 0
+    num_found_tokens: int = 0
+    num_events: int = 0
+    prompts: dict[bytes, list[bytes]] = field(default_factory=dict)
+
+    def compute(self, group: worker_pb2.SequenceGroup) -> worker_pb2.PrefixEvents:
+        """Finds or computes a group's prompt; what has changed by it."""
+        hashes = PromptNames(group.prompt_token_ids, group.cache_salt).hashes(SPEC.revision, BLOCK_SIZE)
+        known = self.prompts.pop(hashes[-1], None)
+        self.prompts[hashes[-1]] = list(hashes)
+        self.num_query_tokens += len(group.prompt_token_ids)
+        events = worker_pb2.PrefixEvents(first_event_number=self.num_events + 1)
+        if known is not None:
+            self.num_found_tokens += len(known) * BLOCK_SIZE
+        else:
+            events.events.extend(worker_pb2.PrefixEvent(stored_block_hash=each) for each in hashes)
+        if len(self.prompts) > self.max_prompts:
+            oldest = self.prompts.pop(next(iter(self.prompts)))
+            events.events.extend(worker_pb2.PrefixEvent(removed_block_hash=each) for each in reversed(oldest))
+        self.num_events += len(events.events)
+        return events
+
+
+def credit(epoch: int, num_sequences: int, prefill_tokens: int = PREFILL_TOKENS * 10) -> worker_pb2.Credit:
     """Sequences are what is scarce."""
     return worker_pb2.Credit(
-        epoch=epoch, num_sequences=num_sequences, prefill_tokens=PREFILL_TOKENS * 10, kv_blocks=1000
+        epoch=epoch, num_sequences=num_sequences, prefill_tokens=prefill_tokens, kv_blocks=NUM_BLOCKS
     )
 
 
-def open_link(replica_id: str, dispatcher: Dispatcher, clock: FakeClock) -> ReplicaLink:
+def open_link(
+    replica_id: str,
+    dispatcher: Dispatcher,
+    clock: FakeClock,
+    granted: worker_pb2.Credit | None = None,
+    *,
+    chain_function: str = "",
+) -> ReplicaLink:
     """The gateway's end of a new session."""
     hello = worker_pb2.Hello(
         replica_id=replica_id,
         model=SPEC.name,
         revision=SPEC.revision,
         numerics_fingerprint="fp32",
-        limits=worker_pb2.Limits(context_length=1024, block_size=BLOCK_SIZE, num_kv_blocks=1000),
-        credit=credit(1, NUM_SEQUENCES),
+        limits=worker_pb2.Limits(context_length=1024, block_size=BLOCK_SIZE, num_kv_blocks=NUM_BLOCKS),
+        prefix_index=worker_pb2.PrefixIndexSnapshot(chain_function=chain_function, block_size=BLOCK_SIZE),
+        credit=granted or credit(1, NUM_SEQUENCES),
     )
     return ReplicaLink(
         hello,

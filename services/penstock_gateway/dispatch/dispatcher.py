@@ -156,7 +156,7 @@ class Dispatcher:
 
     def _place(self, generation: Generation, links: Sequence[ReplicaLink]) -> bool:
         """Gives a request to a replica, in part or whole. False where it must wait."""
-        selection = select(links, generation.waiting_lengths())
+        selection = select(links, generation.waiting_lengths(), generation.prompt_names)
         if selection is None:
             return self._refuse_too_large(generation, links)
         link = selection.replica

@@ -10,6 +10,7 @@ from penstock.worker.v1 import worker_pb2
 from penstock_gateway.choice import Choice
 from penstock_gateway.dispatch import worker_messages
 from penstock_gateway.dispatch.credit import CreditLedger
+from penstock_gateway.dispatch.prompt_names import PromptNames
 from penstock_gateway.dispatch.session_health import SessionHealth
 from penstock_gateway.events import FinishReason
 from penstock_gateway.generation import Generation, ReplicaIdentity
@@ -81,6 +82,8 @@ class ReplicaLink:
         self._placed: dict[int, _Placed] = {}
         self._submits: list[tuple[int, worker_pb2.SequenceGroup]] = []  # with the credit epoch they were spent under
         self._cancels: list[tuple[int, int]] = []
+        self._prefixes = worker_messages.prefix_map_of(hello)
+        self._wants_prefix_index = False
         self._demand = (0, 0)
         self._demand_to_report: tuple[int, int] | None = None
         self._last_seq = 1
@@ -97,6 +100,15 @@ class ReplicaLink:
     def takes_work(self) -> bool:
         """Whether the directory and the replica itself are for it."""
         return self.is_wanted and not self.is_draining and self.health.is_trusted
+
+    @property
+    def num_cached_blocks(self) -> int:
+        """Blocks that the replica can find again, as far as it has told."""
+        return len(self._prefixes)
+
+    def num_found_tokens(self, prompt: PromptNames) -> int:
+        """How many of a prompt's first tokens the replica has computed already, as far as it has told."""
+        return self._prefixes.num_found_tokens(prompt)
 
     def submit(self, generation: Generation, choices: Sequence[Choice], attempt: int) -> None:
         """Spends credit on choices and puts them into the next message."""
@@ -135,6 +147,9 @@ class ReplicaLink:
         if self._demand_to_report is not None:
             messages.append(worker_messages.demand_message(*self._demand_to_report))
             self._demand_to_report = None
+        if self._wants_prefix_index:
+            messages.append(worker_messages.resend_prefix_index_message())
+            self._wants_prefix_index = False
         return messages
 
     def take(self, message: worker_pb2.SessionResponse) -> None:
@@ -157,6 +172,10 @@ class ReplicaLink:
             self._owner.wake()
         elif kind == "submit_ack":
             self._take_ack(message.submit_ack)
+        elif kind == "prefix_events":
+            self._take_prefix_events(message.prefix_events)
+        elif kind == "prefix_index":
+            worker_messages.take_prefix_snapshot(self._prefixes, message.prefix_index)
         elif kind == "draining":
             self.is_draining = True
 
@@ -257,6 +276,11 @@ class ReplicaLink:
         )
         if self.health.is_trusted and not was_trusted:
             self._owner.wake()
+
+    def _take_prefix_events(self, events: worker_pb2.PrefixEvents) -> None:
+        if not self._prefixes.take_changes(events.first_event_number, worker_messages.prefix_changes_of(events)):
+            self._wants_prefix_index = True
+            self._notify_writer()
 
     def _current(self, sequence_id: int, attempt: int) -> _Placed | None:
         """The placement that an event is about; None for one of an old attempt."""

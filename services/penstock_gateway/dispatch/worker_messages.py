@@ -10,6 +10,7 @@ from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
 from penstock_gateway.choice import Choice
 from penstock_gateway.dispatch.credit import Credit
+from penstock_gateway.dispatch.prefix_map import PrefixMap
 from penstock_gateway.events import TokenLogprobs
 from penstock_gateway.generation import Job
 from penstock_gateway.requests import EmbeddingOptions, Pooling
@@ -60,6 +61,35 @@ def demand_message(num_sequences: int, prefill_tokens: int) -> worker_pb2.Sessio
     return worker_pb2.SessionRequest(
         demand=worker_pb2.Demand(num_sequences=num_sequences, prefill_tokens=prefill_tokens)
     )
+
+
+def resend_prefix_index_message() -> worker_pb2.SessionRequest:
+    """Asks for a snapshot of the prefix index."""
+    return worker_pb2.SessionRequest(resend_prefix_index=worker_pb2.ResendPrefixIndex())
+
+
+def prefix_map_of(hello: worker_pb2.Hello) -> PrefixMap:
+    """What a replica says at first of its prefix index."""
+    prefixes = PrefixMap(
+        chain_function=hello.prefix_index.chain_function,
+        revision=hello.revision,
+        block_size=hello.prefix_index.block_size,
+        max_blocks=hello.limits.num_kv_blocks,
+    )
+    take_prefix_snapshot(prefixes, hello.prefix_index)
+    return prefixes
+
+
+def take_prefix_snapshot(prefixes: PrefixMap, snapshot: worker_pb2.PrefixIndexSnapshot) -> None:
+    """Hands a snapshot, or a part of one, over."""
+    prefixes.take_snapshot(snapshot.event_number, snapshot.block_hashes, is_continuation=snapshot.is_continuation)
+
+
+def prefix_changes_of(events: worker_pb2.PrefixEvents) -> Iterator[tuple[bytes, bool]]:
+    """Name of each block, and whether it was stored."""
+    for event in events.events:
+        is_stored = event.HasField("stored_block_hash")
+        yield event.stored_block_hash if is_stored else event.removed_block_hash, is_stored
 
 
 def sequence_group(

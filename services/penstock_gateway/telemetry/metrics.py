@@ -62,6 +62,9 @@ class GatewayMetrics:
             semconv.METRIC_REQUEST_DURATION, "Duration of requests.", semconv.REQUEST_DURATION_BOUNDS_S, "error_type"
         )
         self._tokens = self._counter("penstock_gateway_tokens", "Tokens of ended generations.", "direction", *_LABELS)
+        self._cached_tokens = self._counter(
+            "penstock_gateway_cached_prompt_tokens", "Input tokens that replicas found in their prefix cache.", *_LABELS
+        )
         self._resumed = Counter(
             "penstock_gateway_resumed", "Moves of generations to another replica.", registry=self.registry
         )
@@ -88,6 +91,7 @@ class GatewayMetrics:
         """Tokens of a request that has come to a replica."""
         self._tokens("input", operation, model).inc(usage.prompt_tokens)
         self._tokens("output", operation, model).inc(usage.completion_tokens)
+        self._cached_tokens(operation, model).inc(usage.cached_prompt_tokens)
 
     def observe_pace(self, timeline: Timeline, generation: Generation, *, operation: str) -> None:
         """How the output came to the request that began it; one that joined did not see all of it come."""
@@ -141,12 +145,14 @@ class _GaugeReader(Collector):
         granted = GaugeMetricFamily("penstock_gateway_credit_sequences", "Sequences granted.", labels=labels)
         spent = GaugeMetricFamily("penstock_gateway_running_sequences", "Sequences at a replica.", labels=labels)
         load = GaugeMetricFamily("penstock_gateway_replica_load", "Share of the credit spent.", labels=labels)
+        cached = GaugeMetricFamily("penstock_gateway_replica_cached_blocks", "KV blocks it can reuse.", labels=labels)
         for link in self._dispatcher.links:
             where = [link.model, link.replica_id]
             granted.add_metric(where, link.ledger.credit.num_sequences)
             spent.add_metric(where, link.ledger.num_sequences)
             load.add_metric(where, link.ledger.load)
-        yield from (granted, spent, load)
+            cached.add_metric(where, link.num_cached_blocks)
+        yield from (granted, spent, load, cached)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:

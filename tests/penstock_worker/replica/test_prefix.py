@@ -86,6 +86,6 @@ async def test_tenants_share_nothing(replica: RunningReplica) -> None:
     groups = [group(i, prompt=SHARED[:40], max_tokens=1) for i in (1, 2)]
     groups[0].cache_salt, groups[1].cache_salt = b"acme", b"other"
     await session.submit(*groups)
+    assert len(set(await _read_stored(session, 4))) == 4
     received = await session.read_ends([1, 2])
     assert [each.end.cached_prompt_tokens for each in received.values() if each.end] == [0, 0]
-    assert len(set(await _read_stored(session, 4))) == 4
