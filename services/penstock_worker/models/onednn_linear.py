@@ -14,20 +14,28 @@ class OneDnnKernel:
 
     A row's result has the same bits whatever rows are beside it; measured with AVX2 in float32.
 
+    A CPU that does not multiply bfloat16 multiplies the same numbers in float32. That takes twice the memory and, from
+    some rows on, a fifth of the time of emulation.
+
     Args:
         weight: float32 or bfloat16 [out, in], on CPU.
         bias: [out], or None.
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        if weight.dtype == torch.bfloat16 and not has_cpu_bfloat16():
+            weight, bias = weight.float(), None if bias is None else bias.float()
         self.num_bytes = weight.nbytes + (0 if bias is None else bias.nbytes)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)  # noqa: SLF001
         self._bias = bias
+        self._dtype = weight.dtype
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `LinearKernel`."""
-        projected: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")  # noqa: SLF001
-        return projected
+        projected: torch.Tensor = torch.ops.mkldnn._linear_pointwise(  # noqa: SLF001
+            x.to(self._dtype), self._weight, self._bias, "none", [], ""
+        )
+        return projected.to(x.dtype)
 
 
 def has_onednn(device: torch.device) -> bool:
@@ -37,6 +45,4 @@ def has_onednn(device: torch.device) -> bool:
 
 def is_supported(dtype: torch.dtype, device: torch.device) -> bool:
     """Whether oneDNN packs weights of `dtype` here."""
-    if not has_onednn(device):
-        return False
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and has_cpu_bfloat16())
+    return has_onednn(device) and dtype in (torch.float32, torch.bfloat16)
