@@ -26,8 +26,10 @@ from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.onednn_linear import has_onednn
 from penstock_worker.models.packing import choose_quantization, numerics, pack
 from penstock_worker.models.placement import choose_device, choose_dtype
+from penstock_worker.models.quantization import Quantization
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.revision import weights_revision
+from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
 from penstock_worker.models.weight_reader import WeightReader, check_tensors
 
 
@@ -38,7 +40,7 @@ class EngineConfig:
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
         dtype: "auto", "float32", "bfloat16" or "float16".
-        quantize: "none", "int8" or "int4"; see `models.quantization`.
+        quantize: "none", "int8" or "int4", or another quantization of projections.
         kv_memory_bytes: size of the KV cache; None sizes it from the memory there is.
         max_running_sequences: sequences computed at one time.
         max_step_tokens: most tokens computed in one step.
@@ -49,7 +51,7 @@ class EngineConfig:
 
     device: str = "auto"
     dtype: str = "auto"
-    quantize: str = "none"
+    quantize: str | Quantization = "none"
     kv_memory_bytes: int | None = None
     max_running_sequences: int = 64
     max_step_tokens: int = 2048
@@ -124,7 +126,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     eos_token_ids = read_eos_token_ids(model_dir, model.vocab_size)
     sampling_defaults = read_sampling_defaults(model_dir)
     checkpoint = Checkpoint(model_dir)
-    quantization = choose_quantization(config.quantize, choose_device(config.device))
+    quantization = choose_quantization(config.quantize, choose_device(config.device), model.stored_format)
     weights = _read_weights(checkpoint, model, config)
     num_parameters = sum(tensor.numel() for tensor in weights.tensors())
     pack(weights, quantization)
@@ -149,7 +151,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         eos_token_ids=eos_token_ids,
         sampling_defaults=sampling_defaults,
         dtype=str(weights.dtype).removeprefix("torch."),
-        quantization=numerics(quantization),
+        quantization=numerics(quantization, model.stored_format),
         device=str(weights.device),
         kernels=_kernels(weights.device),
         num_parameters=num_parameters,
@@ -161,9 +163,10 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
 
 def _read_weights(checkpoint: Checkpoint, model: DecoderConfig, config: EngineConfig) -> DecoderWeights:
     device = choose_device(config.device)
-    dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
-    check_tensors(checkpoint, model)
-    return WeightReader(checkpoint, model, dtype=dtype, device=device).read()
+    source = checkpoint if model.stored_format is None else RoundedCheckpoint(checkpoint, model.stored_format)
+    dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
+    check_tensors(source, model)
+    return WeightReader(source, model, dtype=dtype, device=device).read()
 
 
 def _plan_kv_cache(model: DecoderConfig, weights: DecoderWeights, config: EngineConfig) -> KvPlan:

@@ -109,6 +109,13 @@ class ConfigFile:
             raise self.refused(field, "an object")
         return ConfigFile(value, f"{self._name} {field}")
 
+    def sections(self, field: str) -> list["ConfigFile"]:
+        """The objects inside an object inside this one. The field is required."""
+        value = self._value(field, None)
+        if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+            raise self.refused(field, "an object of objects")
+        return [ConfigFile(item, f"{self._name} {field} {name}") for name, item in value.items()]
+
     def optional_positive_integer(self, field: str, default: int) -> int | None:
         """A count that an explicit null switches off."""
         if field in self._fields and self._fields[field] is None:
@@ -127,6 +134,15 @@ class ConfigFile:
         if value not in allowed:
             raise self.refused(field, " or ".join(allowed))
         return str(value)
+
+    def require(self, field: str) -> None:
+        """Refuses an object without the field."""
+        if not self.has(field):
+            raise self.refused(field, "a value")
+
+    def is_exactly(self, field: str, value: object) -> bool:
+        """Whether the field holds this value."""
+        return bool(self._value(field, None) == value)
 
     def require_absent_or(self, field: str, only: object) -> None:
         """Refuses a field that asks for something else than the one value supported."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from penstock_worker.models.attention_config import AttentionConfig, Windows
 from penstock_worker.models.config_file import ConfigFile
 from penstock_worker.models.rope_config import LongRopeScaling, RopeConfig, read_rope, roped_context_length
+from penstock_worker.models.stored_format import StoredFormat
 from penstock_worker.models.tensor_names import TensorNames
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -80,6 +81,7 @@ class DecoderConfig:
         embedding_scale: multiplies the embedding.
         logit_cap: a logit l becomes `logit_cap * tanh(l / logit_cap)`; None leaves it.
         experts: routed experts in place of the MLP, or None.
+        stored_format: how the checkpoint stores rounded weights; None where it does not.
         names: of the tensors. What has no name there, the model does not have.
     """
 
@@ -104,6 +106,7 @@ class DecoderConfig:
     embedding_scale: float | None = None
     logit_cap: float | None = None
     experts: ExpertsConfig | None = None
+    stored_format: StoredFormat | None = None
     names: TensorNames = field(default_factory=TensorNames)
 
     @property

@@ -3,6 +3,8 @@
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
+from penstock_worker.models.rounded_weight import Grid
+
 GROUP_SIZES = (32, 64, 128, 256)
 _MAX_CODE = 15
 _MID_CODE = 8
@@ -51,3 +53,8 @@ def int4_kernel(weight: torch.Tensor, bias: torch.Tensor | None, *, group_size: 
     offsets = (lows + _MID_CODE * scales).bfloat16().float()
     codes = (groups - offsets.unsqueeze(2)).div_(scales.unsqueeze(2)).round_().add_(_MID_CODE).clamp_(0, _MAX_CODE)
     return Int4Kernel(codes.flatten(1).int(), scales, offsets, bias)
+
+
+def int4_kernel_on(grid: Grid, weight: torch.Tensor, bias: torch.Tensor | None) -> Int4Kernel:
+    """The integers that `weight`, [out, in], was stored as; scales and offsets are rounded to bfloat16."""
+    return Int4Kernel(grid.codes(weight), grid.scales, (_MID_CODE - grid.zeros) * grid.scales, bias)

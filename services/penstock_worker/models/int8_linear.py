@@ -6,7 +6,10 @@ are sums of integers, which are exact in any order: a row has the same bits what
 
 import torch
 
+from penstock_worker.models.rounded_weight import Grid
+
 _MAX_CODE = 127
+_MID_CODE = 128
 _SMALLEST_SCALE = 1e-30
 
 
@@ -29,7 +32,8 @@ class Int8Kernel:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `LinearKernel`."""
-        row_scales = torch.linalg.vector_norm(x, float("inf"), dim=1, keepdim=True, dtype=torch.float32)
+        # Not `vector_norm` with infinity: on a CPU it takes ten times as long.
+        row_scales = x.abs().amax(dim=1, keepdim=True).float()
         row_scales = row_scales.div_(self._zero_point - 1).clamp_(min=_SMALLEST_SCALE)
         codes = (x / row_scales).round_().add_(self._zero_point).to(torch.uint8)
         products = torch.ops.onednn.qlinear_pointwise(
@@ -46,6 +50,11 @@ def int8_kernel(weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Kernel:
     scales = wide.abs().amax(dim=1).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
     codes = wide.div(scales.unsqueeze(1)).round_().to(torch.int8)
     return Int8Kernel(codes, scales, bias)
+
+
+def int8_kernel_on(grid: Grid, weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Kernel:
+    """The integers that `weight`, [out, in], was stored as; its grid has one scale for each output and no zeros."""
+    return Int8Kernel((grid.codes(weight) - _MID_CODE).to(torch.int8), grid.scales[:, 0].contiguous(), bias)
 
 
 def activation_bits() -> int:

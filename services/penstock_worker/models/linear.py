@@ -7,6 +7,8 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
+from penstock_worker.models.rounded_weight import Grid
+
 
 class LinearKernel(Protocol):
     """Computes a projection from weights in a form of its own."""
@@ -48,12 +50,14 @@ class Linear:
     Args:
         weight: [out, in].
         bias: [out], or None.
+        grid: the numbers that the weight is made of, where its checkpoint stores it rounded.
     """
 
-    __slots__ = ("_kernel",)
+    __slots__ = ("_kernel", "grid")
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, grid: Grid | None = None) -> None:
         self._kernel: LinearKernel = PlainKernel(weight, bias)
+        self.grid = grid
 
     @property
     def weight(self) -> torch.Tensor:
@@ -78,6 +82,7 @@ class Linear:
     def pack(self, make: KernelMaker) -> None:
         """Hands the weights to another kernel and lets go of them."""
         self._kernel = make(self.weight, self.bias)
+        self.grid = None
 
     def wrap(self, wrap: Callable[[LinearKernel], LinearKernel]) -> None:
         """Has another kernel compute what the one before it did, and more. Not packed any more after that."""

@@ -42,46 +42,56 @@ class Checkpoint:
         """Shape of each tensor."""
         return {name: tuple(reader.get_slice(name).get_shape()) for name, reader in self._readers.items()}
 
-    def stored_dtypes(self) -> set[torch.dtype]:
-        """The dtypes that tensors are stored in.
+    def stored_dtypes(self, of: Iterable[str] | None = None) -> set[torch.dtype]:
+        """The dtypes that the tensors named by `of`, or all tensors, are stored in.
 
         Raises:
             InvalidArgumentError: names a tensor of a dtype that is not supported.
         """
-        names = {str(reader.get_slice(name).get_dtype()): name for name, reader in self._readers.items()}
+        of = self._readers if of is None else of
+        names = {str(self._readers[name].get_slice(name).get_dtype()): name for name in of}
         for dtype, name in names.items():
             if dtype not in _STORED_DTYPES:
                 raise InvalidArgumentError(f"tensor {name} dtype", dtype, ", ".join(_STORED_DTYPES))
         return {_STORED_DTYPES[dtype] for dtype in names}
 
     def check_shapes(self, expected: Mapping[str, Shape], ignored: frozenset[str] = frozenset()) -> None:
-        """Compares what is there with what the model needs.
+        """Compares what is there with what the model needs; see `compare_shapes`."""
+        compare_shapes(self.shapes, expected, ignored)
 
-        Args:
-            expected: shape of each tensor that the model reads.
-            ignored: names of tensors that may be there as well.
-
-        Raises:
-            InvalidArgumentError: names the tensors that are missing, unexpected or of another shape.
-        """
-        shapes = {name: shape for name, shape in self.shapes.items() if name not in ignored}
-        both = expected.keys() & shapes.keys()
-        wrong = [f"{name} is {shapes[name]}, not {expected[name]}" for name in both if shapes[name] != expected[name]]
-        faults = {
-            "missing": expected.keys() - shapes.keys(),
-            "unexpected": shapes.keys() - expected.keys(),
-            "misshapen": wrong,
-        }
-        found = "; ".join(f"{kind}: {first_names(sorted(names))}" for kind, names in faults.items() if names)
-        if found:
-            allowed = f"the tensors that config.json implies; {found}"
-            raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
+    def grid(self, name: str) -> None:
+        """None: no weight is rounded."""
 
     def read(self, name: str, shape: Shape) -> torch.Tensor:
         """One tensor as stored, on CPU; its shape was checked. It may lie in the mapped file: copy what you keep."""
         tensor: torch.Tensor = self._readers[name].get_tensor(name)
         assert tensor.shape == shape
         return tensor
+
+
+def compare_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], ignored: frozenset[str]) -> None:
+    """Compares the tensors that a checkpoint has with those that the model needs.
+
+    Args:
+        found: shape of each tensor that there is.
+        expected: shape of each tensor that the model reads.
+        ignored: names of tensors that may be there as well.
+
+    Raises:
+        InvalidArgumentError: names the tensors that are missing, unexpected or of another shape.
+    """
+    shapes = {name: shape for name, shape in found.items() if name not in ignored}
+    both = expected.keys() & shapes.keys()
+    wrong = [f"{name} is {shapes[name]}, not {expected[name]}" for name in both if shapes[name] != expected[name]]
+    faults = {
+        "missing": expected.keys() - shapes.keys(),
+        "unexpected": shapes.keys() - expected.keys(),
+        "misshapen": wrong,
+    }
+    told = "; ".join(f"{kind}: {first_names(sorted(names))}" for kind, names in faults.items() if names)
+    if told:
+        allowed = f"the tensors that config.json implies; {told}"
+        raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
 
 
 def _open(path: Path) -> Any:

@@ -7,27 +7,34 @@ import torch
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models import onednn_linear
 from penstock_worker.models.decoder_weights import DecoderWeights
-from penstock_worker.models.int4_linear import int4_kernel
-from penstock_worker.models.int8_linear import activation_bits, int8_kernel
+from penstock_worker.models.int4_linear import GROUP_SIZES, int4_kernel, int4_kernel_on
+from penstock_worker.models.int8_linear import activation_bits, int8_kernel, int8_kernel_on
 from penstock_worker.models.linear import KernelMaker, Linear
 from penstock_worker.models.onednn_linear import OneDnnKernel
 from penstock_worker.models.quantization import OUTPUT_PROJECTION, QUANTIZATIONS, Quantization
+from penstock_worker.models.rounded_weight import Grid
+from penstock_worker.models.stored_format import StoredFormat
 
 # They choose among experts: rounding them costs much and saves nothing.
 _NEVER_ROUNDED = frozenset({"router", "shared_gate"})
 
 
-def choose_quantization(setting: str, device: torch.device) -> Quantization | None:
-    """The quantization of that name; None for "none".
+def choose_quantization(
+    setting: str | Quantization, device: torch.device, stored_format: StoredFormat | None
+) -> Quantization | None:
+    """The quantization asked for, by its name or as it is; None for "none".
 
     Raises:
-        InvalidArgumentError: an unknown name, or the device has no kernel for it.
+        InvalidArgumentError: an unknown name, the device has no kernel for it, or the checkpoint is quantized already.
     """
-    if setting not in QUANTIZATIONS:
+    if isinstance(setting, str) and setting not in QUANTIZATIONS:
         raise InvalidArgumentError("quantize", setting, ", ".join(QUANTIZATIONS))
-    if QUANTIZATIONS[setting] is not None and not onednn_linear.has_onednn(device):
+    quantization = QUANTIZATIONS[setting] if isinstance(setting, str) else setting
+    if quantization is not None and not onednn_linear.has_onednn(device):
         raise InvalidArgumentError("quantize", setting, f"none on {device}: kernels for quantized weights are for CPUs")
-    return QUANTIZATIONS[setting]
+    if quantization is not None and stored_format is not None:
+        raise InvalidArgumentError("quantize", setting, "none: the checkpoint's weights are quantized already")
+    return quantization
 
 
 def pack(weights: DecoderWeights, quantization: Quantization | None) -> None:
@@ -38,27 +45,45 @@ def pack(weights: DecoderWeights, quantization: Quantization | None) -> None:
     _pack(weights.output_projection, OUTPUT_PROJECTION, quantization)
 
 
-def numerics(quantization: Quantization | None) -> str:
+def numerics(quantization: Quantization | None, stored_format: StoredFormat | None) -> str:
     """What of the quantization decides the bits of a result, for the numerics fingerprint; empty without one."""
+    if stored_format is not None:
+        group = "" if stored_format.group_size is None else f"g{stored_format.group_size}"
+        activations = f"a{activation_bits()}" if stored_format.has_rounded_activations else ""
+        return f"w{stored_format.bits}{group}{activations}"
     if quantization is None:
         return ""
     if quantization.bits == 8:  # noqa: PLR2004 the name says it
         return f"w8a{activation_bits()}"
-    return f"w4g{quantization.group_size}+w8a{activation_bits()}"
+    four_bit = f"w4g{quantization.group_size}"
+    return f"{four_bit}+w8a{activation_bits()}" if quantization.eight_bit else four_bit
 
 
 def _pack(projection: Linear, name: str, quantization: Quantization | None) -> None:
     kind = name.rpartition(".")[2]
-    make = _kernel_maker(projection.weight, kind, None if kind in _NEVER_ROUNDED else quantization)
+    make = _kernel_maker(projection, kind, None if kind in _NEVER_ROUNDED else quantization)
     if make is not None:
         projection.pack(make)
 
 
-def _kernel_maker(weight: torch.Tensor, kind: str, quantization: Quantization | None) -> KernelMaker | None:
+def _kernel_maker(projection: Linear, kind: str, quantization: Quantization | None) -> KernelMaker | None:
     """None leaves the weights plain."""
+    weight = projection.weight
     if quantization is None:
-        return OneDnnKernel if onednn_linear.is_supported(weight.dtype, weight.device) else None
+        if not onednn_linear.is_supported(weight.dtype, weight.device):
+            return None
+        return OneDnnKernel if projection.grid is None else _kernel_maker_on(projection.grid, weight.shape[1])
     # Where no whole number of groups makes up the input, 8 bits are the next best.
     if quantization.bits_of(kind) == 4 and weight.shape[1] % quantization.group_size == 0:  # noqa: PLR2004
         return partial(int4_kernel, group_size=quantization.group_size)
     return int8_kernel
+
+
+def _kernel_maker_on(grid: Grid, num_inputs: int) -> KernelMaker:
+    """Integers stay integers where there is a kernel for their grid."""
+    num_groups = grid.scales.shape[1]
+    if grid.bits == 8 and grid.has_rounded_activations and num_groups == 1 and not grid.has_own_zeros:  # noqa: PLR2004
+        return partial(int8_kernel_on, grid)
+    if grid.bits == 4 and num_inputs // num_groups in GROUP_SIZES:  # noqa: PLR2004
+        return partial(int4_kernel_on, grid)
+    return OneDnnKernel

@@ -1,6 +1,7 @@
 """Which architectures are supported. A new family is a file that reads its config, and a line here."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from penstock_shared.errors import InvalidArgumentError
@@ -21,6 +22,7 @@ from penstock_worker.models.qwen2 import read_qwen2
 from penstock_worker.models.qwen2_moe import read_qwen2_moe
 from penstock_worker.models.qwen3 import read_qwen3
 from penstock_worker.models.qwen3_moe import read_qwen3_moe
+from penstock_worker.models.stored_format import read_stored_format
 
 FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
     "BloomForCausalLM": read_bloom,
@@ -48,10 +50,15 @@ def read_model_config(model_dir: Path) -> tuple[str, DecoderConfig]:
         InvalidArgumentError: no readable config.json, an architecture that is not supported, or a field that is not.
     """
     file = ConfigFile(read_json_object(model_dir / "config.json"))
-    if file.has("quantization_config"):
-        raise file.refused("quantization_config", "none: only unquantized checkpoints")
     architectures = file.strings("architectures")
     for architecture in architectures:
         if architecture in FAMILIES:
-            return architecture, FAMILIES[architecture](file)
+            return architecture, _with_stored_format(FAMILIES[architecture](file), file)
     raise InvalidArgumentError("config.json architectures", architectures, ", ".join(FAMILIES))
+
+
+def _with_stored_format(config: DecoderConfig, file: ConfigFile) -> DecoderConfig:
+    stored_format = read_stored_format(file)
+    if stored_format is not None and config.names.is_transposed:
+        raise file.refused("quantization_config", "none with this architecture")
+    return replace(config, stored_format=stored_format)

@@ -12,6 +12,8 @@ from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint, Shape
 from penstock_worker.models.mlp import ACTIVATIONS, GatedMlp, PlainMlp
 from penstock_worker.models.norm import LayerNorm, Norm, RmsNorm
+from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
+from penstock_worker.models.rounded_weight import Grid, stacked
 
 
 class TensorSource(Protocol):
@@ -26,8 +28,12 @@ class TensorSource(Protocol):
         """The tensor `name`, of `shape`."""
         ...
 
+    def grid(self, name: str) -> Grid | None:
+        """The numbers that the weight `name` is made of, where it is stored rounded."""
+        ...
 
-def check_tensors(checkpoint: Checkpoint, config: DecoderConfig) -> None:
+
+def check_tensors(checkpoint: Checkpoint | RoundedCheckpoint, config: DecoderConfig) -> None:
     """Compares the tensors of a checkpoint with those that its configuration implies.
 
     Raises:
@@ -53,6 +59,9 @@ class _ShapeRecorder:
         """An empty tensor of that shape."""
         self.shapes[name] = shape
         return torch.empty(shape, device="meta")
+
+    def grid(self, name: str) -> None:
+        """None: there are no numbers."""
 
 
 class WeightReader:
@@ -100,7 +109,8 @@ class WeightReader:
 
     def _output_projection(self) -> Linear:
         name, config = f"{self._names.output_projection}.weight", self._config
-        return Linear(self._tensor(name, config.vocab_size, config.hidden_size), None)
+        grid = self._grid([name])
+        return Linear(self._tensor(name, config.vocab_size, config.hidden_size), None, grid)
 
     def _layer(self, index: int) -> LayerWeights:
         config, names = self._config, self._names
@@ -129,7 +139,7 @@ class WeightReader:
             for tensor in (linear.weight, linear.bias)
         )
         assert weight is not None
-        return Linear(weight, bias)
+        return Linear(weight, bias, None if linear.grid is None else linear.grid.select(self._qkv_order))
 
     def _qk_norm(self, prefix: str) -> RmsNorm | None:
         if self._names.qk_norms is None:
@@ -219,7 +229,11 @@ class WeightReader:
         if has_bias:
             biases = [self._source.read(f"{stem}.bias", (size,)) for stem, size in zip(stems, out_sizes, strict=True)]
             bias = self._fused(biases)
-        return Linear(self._fused(weights), bias)
+        return Linear(self._fused(weights), bias, self._grid([f"{stem}.weight" for stem in stems]))
+
+    def _grid(self, names: list[str]) -> Grid | None:
+        """The common grid of weights that are fused into one; for kernels of a CPU."""
+        return stacked([self._source.grid(name) for name in names]) if self._device.type == "cpu" else None
 
     def _weight(self, name: str, out_size: int, in_size: int) -> torch.Tensor:
         """A weight as stored, [out_size, in_size]."""

@@ -83,8 +83,8 @@ def test_unknown_quantization_is_refused(setting: str, allowed: str, checkpoint:
 def test_quantization_without_kernels_is_refused() -> None:
     """Rather than run unquantized under another name."""
     with pytest.raises(InvalidArgumentError, match="quantize: got 'int8'; allowed: none on cuda"):
-        choose_quantization("int8", torch.device("cuda"))
-    assert choose_quantization("none", torch.device("cuda")) is None
+        choose_quantization("int8", torch.device("cuda"), None)
+    assert choose_quantization("none", torch.device("cuda"), None) is None
 
 
 def test_eos_of_the_checkpoint_ends_a_sequence(tmp_path: Path) -> None:

@@ -119,7 +119,7 @@ def test_other_architecture_is_refused_with_the_allowed_ones(tmp_path: Path) -> 
         ({"rms_norm_eps": 0}, "rms_norm_eps"),
         ({"tie_word_embeddings": "yes"}, "tie_word_embeddings"),
         ({"hidden_act": "relu"}, "hidden_act"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
+        ({"quantization_config": {"quant_method": "awq"}}, "quant_method"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor"),
         ({"rope_parameters": {"rope_type": "proportional", "factor": 4.0}}, "rope_type"),
         ({"rope_scaling": {"type": "dynamic"}}, "factor"),
