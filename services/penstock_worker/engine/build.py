@@ -7,8 +7,11 @@ import torch
 
 from penstock_shared.directory import SamplingDefaults
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.constraints.mask_process import MaskModel
+from penstock_worker.constraints.masks import ConstraintMasks
 from penstock_worker.engine.adapter_table import AdapterTable
 from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.constraint import ConstraintGate
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
@@ -142,6 +145,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         eos_token_ids=frozenset(eos_token_ids),
         revision=revision,
         adapters=AdapterTable(bank),
+        constraints=_constraints(model_dir, model.vocab_size, eos_token_ids),
     )
     loaded = LoadedModel(
         architecture=architecture,
@@ -195,6 +199,15 @@ def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan, bank
     shape = (model.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * model.num_kv_heads, model.head_dim)
     cache = KvCache(torch.empty(shape, dtype=weights.dtype, device=weights.device))
     return ModelRunner(Decoder(model, weights), cache, model.attention, bank)
+
+
+def _constraints(model_dir: Path, vocab_size: int, eos_token_ids: tuple[int, ...]) -> ConstraintGate | None:
+    """Applies constraints, where the checkpoint has what that needs."""
+    tokenizer_file = model_dir / "tokenizer.json"
+    if not tokenizer_file.is_file() or not eos_token_ids:
+        return None
+    source = ConstraintMasks(MaskModel(tokenizer_file, vocab_size, eos_token_ids))
+    return ConstraintGate(source, vocab_size=vocab_size, eos_token_ids=frozenset(eos_token_ids))
 
 
 def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:

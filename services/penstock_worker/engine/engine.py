@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from penstock_shared.errors import InternalError, NotFoundError, PenstockError
+from penstock_shared.errors import InternalError, InvalidArgumentError, NotFoundError, PenstockError
 from penstock_shared.logs import get_logger
 from penstock_shared.prefix_chain import root_hash
 from penstock_worker.engine.adapter_table import AdapterTable
+from penstock_worker.engine.constraint import Admitted, ConstraintGate, Verdict
 from penstock_worker.engine.model_runner import StepLogits
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.engine.pooling import Vector
@@ -91,6 +92,7 @@ class Engine:
         eos_token_ids: tokens that end every sequence that does not ignore them.
         revision: of the weights; part of the names of cached blocks.
         adapters: those that sequences may ask for; None: none.
+        constraints: applies those of sequences; None: there is nothing here to apply them.
         clock_ns: stamps the times of sequences and steps.
     """
 
@@ -105,6 +107,7 @@ class Engine:
         eos_token_ids: frozenset[int],
         revision: str = "",
         adapters: AdapterTable | None = None,
+        constraints: ConstraintGate | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._scheduler = scheduler
@@ -115,6 +118,7 @@ class Engine:
         self._eos_token_ids = eos_token_ids
         self._revision = revision
         self.adapters = adapters or AdapterTable()
+        self._constraints = constraints
         self._clock_ns = clock_ns
         self._sequences: dict[int, Sequence] = {}
         self._ended_at_add: dict[int, SequenceOutput] = {}
@@ -143,6 +147,9 @@ class Engine:
         validate_request(request, self._limits, self._vocab_size)
         if request.adapter is not None:
             self.adapters.check(request.adapter)
+        if request.constraint is not None and self._constraints is None:
+            needs = "none: they need a tokenizer.json and an end-of-sequence token"
+            raise InvalidArgumentError("constraint", request.constraint.kind.value, needs)
 
     def add(self, request: SequenceRequest) -> None:
         """Takes a validated request. Its first tokens come out of one of the next steps."""
@@ -159,16 +166,17 @@ class Engine:
             return
         self._sequences[request.key] = sequence
         self._scheduler.add(sequence)
+        if self._constraints is not None:
+            self._constraints.open(sequence)
 
     def cancel(self, key: int) -> bool:
         """Removes a sequence and frees its blocks; it has no further output. False where it is not here (any more)."""
         if self._ended_at_add.pop(key, None) is not None:
             return True
-        sequence = self._sequences.pop(key, None)
+        sequence = self._sequences.get(key)
         if sequence is None:
             return False
-        self._scheduler.remove(sequence)
-        self._release_adapter(sequence)
+        self._forget(sequence)
         return True
 
     def step(self) -> StepResult:
@@ -181,7 +189,7 @@ class Engine:
         outputs = list(self._ended_at_add.values())
         self._ended_at_add.clear()
         plan = self._scheduler.schedule(started_ns)
-        if plan.chunks:
+        if plan.chunks or self._num_held:
             outputs += self._run(plan)
         duration_s = (self._clock_ns() - started_ns) / 1e9
         changes = self._scheduler.take_prefix_changes()
@@ -240,22 +248,34 @@ class Engine:
         if sequence.adapter_id:
             self.adapters.release(sequence.adapter_id)
 
+    @property
+    def _num_held(self) -> int:
+        """Sequences that lack nothing but their mask."""
+        return 0 if self._constraints is None else self._constraints.num_held
+
     def _run(self, plan: StepPlan) -> list[SequenceOutput]:
         try:
-            logits = self._runner.run(plan)
-            sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.num_logits_rows]
-            sampled = self._sampler.sample(logits.values, sampling)
+            if self._constraints is not None:
+                self._constraints.begin_step()
+            logits = self._runner.run(plan) if plan.chunks else None
+            admitted = self._admit(plan, logits)
+            sampled = [] if admitted.logits is None else self._sampler.sample(admitted.logits, admitted.sequences)
         except Exception:  # noqa: BLE001 the boundary: whatever the model raises, the engine goes on
             _log.exception("engine step failed", num_sequences=len(plan.chunks))
             return [self._failed(sequence) for sequence in self._scheduler.running]
         now_ns = self._clock_ns()
-        pairs = list(zip(sampling, sampled, strict=True))
+        pairs = list(zip(admitted.sequences, sampled, strict=True))
         failed_keys = {sequence.key for sequence, token in pairs if isinstance(token, PenstockError)}
         self._keep_computed(plan.chunks, failed_keys)
+        told = [] if logits is None else self._read_outputs(plan, logits)
+        told += [self._judge(verdict) for verdict in admitted.verdicts]
+        return told + [self._apply(*pair, now_ns) for pair in pairs]
+
+    def _read_outputs(self, plan: StepPlan, logits: StepLogits) -> list[SequenceOutput]:
+        """What a step gives besides tokens: scores of prompts, embeddings."""
         scored = [self._score(*item) for item in logits.prompt_scores.items()]
         embedded = [self._embed(chunk, logits.pooled[chunk.key]) for chunk in plan.chunks if chunk.pooling is not None]
-        scored += [output for output in embedded if output is not None]
-        return scored + [self._apply(*pair, now_ns) for pair in pairs]
+        return scored + [output for output in embedded if output is not None]
 
     def _keep_computed(self, chunks: list[Chunk], failed_keys: set[int]) -> None:
         """Has what a step computed found by others, except of sequences that failed in it."""
@@ -276,6 +296,18 @@ class Engine:
             return self._end(sequence, FinishReason.ERROR, error=InternalError("the embedding is not finite"))
         return SequenceOutput(sequence.key, [], [], self._end(sequence, FinishReason.STOP).end, embedding=vector)
 
+    def _admit(self, plan: StepPlan, logits: StepLogits | None) -> Admitted:
+        """What can be sampled: all rows, or those whose constraints have their masks."""
+        sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.num_logits_rows]
+        values = None if logits is None else logits.values
+        if self._constraints is None:
+            return Admitted(values, sampling, [])
+        return self._constraints.admit(values, sampling)
+
+    def _judge(self, verdict: Verdict) -> SequenceOutput:
+        reason = FinishReason.STOP if verdict.error is None else FinishReason.ERROR
+        return self._end(verdict.sequence, reason, error=verdict.error)
+
     def _score(self, key: int, scores: list[TokenLogprobs]) -> SequenceOutput:
         self._sequences[key].num_scored_tokens += len(scores)
         return SequenceOutput(key, [], [], None, scores)
@@ -293,6 +325,8 @@ class Engine:
         self._num_generated_tokens += 1
         logprobs = [] if sampled.logprobs is None else [sampled.logprobs]
         end = self._end(sequence, FinishReason.LENGTH).end if sequence.is_full else None
+        if end is None and self._constraints is not None:
+            self._constraints.advance(sequence, sampled.token_id)
         return SequenceOutput(sequence.key, [sampled.token_id], logprobs, end)
 
     def _failed(self, sequence: Sequence) -> SequenceOutput:
@@ -307,8 +341,14 @@ class Engine:
         stop_token_id: int | None = None,
         error: PenstockError | None = None,
     ) -> SequenceOutput:
-        del self._sequences[sequence.key]
-        self._scheduler.remove(sequence, is_spoilt=reason is FinishReason.ERROR)
-        self._release_adapter(sequence)
+        self._forget(sequence, is_spoilt=reason is FinishReason.ERROR)
         end = sequence.ended(reason, stop_token_id=stop_token_id, error=error)
         return SequenceOutput(sequence.key, [], [], end)
+
+    def _forget(self, sequence: Sequence, *, is_spoilt: bool = False) -> None:
+        """It has left: nothing here belongs to it any more."""
+        del self._sequences[sequence.key]
+        self._scheduler.remove(sequence, is_spoilt=is_spoilt)
+        self._release_adapter(sequence)
+        if self._constraints is not None:
+            self._constraints.close(sequence)

@@ -25,7 +25,7 @@ def edited(logits: torch.Tensor, sequences: ReadOnlyList[Sequence]) -> torch.Ten
         return logits
     penalized = [row for row in rows if _has_penalty(row[1].request.sampling)]
     biased = [row for row in rows if row[1].request.sampling.logit_bias]
-    unfinished = [row for row in rows if row[1].num_output_tokens < row[1].request.sampling.min_tokens]
+    unfinished = [row for row in rows if _is_too_short(row[1])]
     logits = logits.clone(memory_format=torch.contiguous_format)
     if penalized:
         _penalize(logits, penalized)
@@ -34,6 +34,12 @@ def edited(logits: torch.Tensor, sequences: ReadOnlyList[Sequence]) -> torch.Ten
     if unfinished:
         _mask_endings(logits, unfinished)
     return logits
+
+
+def _is_too_short(sequence: Sequence) -> bool:
+    """Of a constrained sequence the mask says which ends are too early (`constraint.py`)."""
+    is_constrained = sequence.request.constraint is not None
+    return sequence.num_output_tokens < sequence.request.sampling.min_tokens and not is_constrained
 
 
 def _wants_edits(sampling: SamplingOptions) -> bool:

@@ -1,5 +1,7 @@
 """Chooses the next tokens from the logits, for all sequences of a step at once.
 
+What a constraint forbids has the logit -inf from the start (`constraint.py`), and every edit leaves it there.
+
 The order is fixed: repetition, presence and frequency penalties, logit bias, the mask of tokens that may not end the
 sequence yet; then temperature, top-k, top-p, min-p; then the draw. Log probabilities are those before temperature.
 
@@ -117,6 +119,7 @@ def _logprobs(
     values, token_ids = (part.tolist() for part in table.topk(max(wanted.values())))
     found: dict[int, TokenLogprobs] = {}
     for index, (row, token_id) in enumerate(zip(rows, chosen[rows].tolist(), strict=True)):
-        tops = zip(token_ids[index][: wanted[row]], values[index][: wanted[row]], strict=True)
-        found[row] = TokenLogprobs(token_id, of_chosen[index], tuple(TopLogprob(*top) for top in tops))
+        tops = map(TopLogprob, token_ids[index][: wanted[row]], values[index][: wanted[row]])
+        possible = tuple(top for top in tops if top.logprob > -math.inf)  # a mask may leave fewer than are wanted
+        found[row] = TokenLogprobs(token_id, of_chosen[index], possible)
     return found

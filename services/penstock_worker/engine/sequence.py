@@ -6,6 +6,7 @@ from collections.abc import Sequence as ReadOnlyList
 from dataclasses import dataclass, field
 from enum import Enum
 
+from penstock_shared.constraint import Constraint
 from penstock_shared.errors import PenstockError
 from penstock_shared.prefix_chain import PrefixBlock
 from penstock_worker.engine.pooling import EmbeddingOptions, PooledVector, Pooling
@@ -73,6 +74,7 @@ class SequenceRequest:
         cache_salt: only sequences of equal salt share blocks.
         embedding: makes a vector of the prompt; then nothing is generated, and `sampling` does not matter.
         adapter: name of a loaded adapter; None is the base model.
+        constraint: what the output conforms to, that of `output_token_ids` included.
     """
 
     key: int
@@ -86,6 +88,7 @@ class SequenceRequest:
     cache_salt: bytes = b""
     embedding: EmbeddingOptions | None = None
     adapter: str | None = None
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ class TopLogprob:
 class TokenLogprobs:
     """Natural log probability of a token and its alternatives.
 
-    Of an output token: after penalties and bias, before temperature. Of a prompt token: as the model gives it.
+    Of an output token: after penalties, bias and constraint, before temperature. Of a prompt token: as the model gives
+    it.
     """
 
     token_id: int

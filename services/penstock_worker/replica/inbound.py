@@ -5,7 +5,8 @@ from typing import Any
 
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
-from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, UnimplementedError
+from penstock_shared.constraint import constraint_of
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_shared.tracing import TraceContext
 from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
@@ -59,7 +60,8 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
     """The choices of `group` that are still to run."""
     prompt = tuple(group.prompt_token_ids)
     sampling, embedding = _sampling(group.sampling), _embedding(group)
-    error = _unknown_enum(group) or _unknown_pooling(group) or _unimplemented(group)
+    constraint = constraint_of(group.constraint)
+    error = _unknown_enum(group) or _unknown_pooling(group)
     trace = TraceContext.parse(group.traceparent)
     deadline_ns = group.deadline.ToNanoseconds() if group.HasField("deadline") else None
     for choice in group.choices:
@@ -75,6 +77,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             cache_salt=group.cache_salt,
             adapter=group.adapter if group.HasField("adapter") else None,
             embedding=embedding,
+            constraint=constraint,
             **_prompt_scoring(group.sampling, choice),
         )
         yield SubmittedSequence(
@@ -116,13 +119,6 @@ def _embedding(group: worker_pb2.SequenceGroup) -> EmbeddingOptions | None:
     if not group.HasField("embed"):
         return None
     return EmbeddingOptions(_POOLINGS.get(group.embed.pooling, Pooling.LAST), group.embed.normalize)
-
-
-def _unimplemented(group: worker_pb2.SequenceGroup) -> UnimplementedError | None:
-    """The first thing asked for that this version does not do."""
-    if group.constraint.WhichOneof("kind") is not None:
-        return UnimplementedError("constraint")
-    return None
 
 
 def _sampling(sampling: types_pb2.ResolvedSampling) -> SamplingOptions:
