@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open_client
 from penstock.cli.telemetry import command_tracer
-from penstock.client import Answer, Choice, Client, GenerationOptions, PenstockError, SamplingOptions
+from penstock.client import Answer, Choice, Client, ConstraintOptions, GenerationOptions, PenstockError, SamplingOptions
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
 
@@ -19,6 +19,7 @@ class GenerateCommand:
     prompt: str
     model: str | None
     sampling: SamplingOptions
+    constraint: ConstraintOptions
     is_raw: bool
     uses_cache: bool
     timeout_s: float
@@ -106,7 +107,7 @@ def figures(answer: Answer) -> str:
 
 
 def _request(client: Client, command: GenerateCommand) -> tuple[str | None, GenerationOptions]:
-    options = cast("GenerationOptions", dict(command.sampling))
+    options = cast("GenerationOptions", {**command.sampling, **command.constraint})
     options["cache"] = "use" if command.uses_cache else "bypass"
     if command.model is not None:
         options["model"] = command.model

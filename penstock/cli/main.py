@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import sampling
+from penstock.cli import constraint, sampling
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
 from penstock.cli.keys import keys
@@ -246,6 +246,10 @@ def generate(
     ignore_eos: sampling.IgnoreEos = False,
     logprobs: sampling.Logprobs = None,
     prompt_logprobs: sampling.PromptLogprobs = None,
+    json_schema: constraint.JsonSchema = None,
+    regex: constraint.Regex = None,
+    grammar: constraint.Grammar = None,
+    choice: constraint.Choices = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
     address: AddressOption = None,
@@ -267,6 +271,8 @@ def generate(
     penstock generate "Once upon a time" --raw --max-tokens 40 --temperature 0.8 --seed 7
     penstock generate "What is 2 plus 3?" --json | jq .timings
     penstock generate "The sky is blue" --raw --prompt-logprobs 3 --max-tokens 1 --json | jq .prompt_logprobs
+    penstock generate "Is water wet?" --choice yes --choice no
+    penstock generate "Name a city." --json-schema '{"type": "object", "properties": {"city": {"type": "string"}}}'
     """
     from penstock.cli.gateway import GatewayAccess
     from penstock.cli.generate import GenerateCommand, run_generate
@@ -294,6 +300,7 @@ def generate(
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
         ),
+        constraint=constraint.given(json_schema, regex, grammar, choice),
         is_raw=raw,
         uses_cache=not no_cache,
         timeout_s=timeout,

@@ -36,6 +36,7 @@ from penstock.client.errors import (
 )
 from penstock.client.models import Capabilities, Embeddings, Model, TokenCount
 from penstock.client.options import (
+    ConstraintOptions,
     EmbedOptions,
     GenerationOptions,
     InputOptions,
@@ -55,6 +56,7 @@ __all__ = [
     "Capabilities",
     "Choice",
     "Client",
+    "ConstraintOptions",
     "DeadlineExceededError",
     "Delta",
     "EmbedOptions",

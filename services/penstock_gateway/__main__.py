@@ -23,6 +23,7 @@ from penstock_gateway.cache.answer_cache import AnswerCache
 from penstock_gateway.cache.cache_client import CacheClient
 from penstock_gateway.cache.circuit_breaker import CircuitBreaker
 from penstock_gateway.capabilities import Limits
+from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.dispatch.directory_file import DirectoryFile
 from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.dispatch.replica_pool import ReplicaPool
@@ -177,6 +178,10 @@ class Gateway:
             stack.push_async_callback(self._cache.close)
             self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
             stack.push_async_callback(self._vocabularies.close)
+            self._constraints = ConstraintChecker(
+                num_processes=self._settings.constraint_processes, cpu_s=self._settings.constraint_cpu_s
+            )
+            stack.push_async_callback(self._constraints.close)
             self._pool = ReplicaPool(
                 dispatcher=self.dispatcher,
                 open_channel=self._open_channel,
@@ -221,7 +226,11 @@ class Gateway:
         stack.push_async_callback(self.server.drain, 0)
 
     def _service(self, tokenizer: TokenizerClient) -> InferenceService:
-        limits = Limits(self._settings.max_input_bytes, self._settings.max_output_tokens)
+        limits = Limits(
+            self._settings.max_input_bytes,
+            self._settings.max_output_tokens,
+            max_constraint_bytes=self._settings.max_constraint_bytes,
+        )
         identifiers = _identifiers()
         embedder = Embedder(
             models=self.models,
@@ -244,6 +253,7 @@ class Gateway:
             rates=self.rates,
             tokenizer=tokenizer,
             vocabularies=self._vocabularies,
+            constraints=self._constraints,
             flights=self.flights,
             cache=self._cache,
             tracer=self._tracer,

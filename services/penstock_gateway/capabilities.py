@@ -8,7 +8,6 @@ from penstock_shared.errors import UnimplementedError
 
 # Name of a field whose mechanism does not exist yet -> whether a request asks for it.
 _UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
-    "constraint": lambda request: request.has_constraint,
     "echo": lambda request: request.is_echoing,
     "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
 }
@@ -30,6 +29,9 @@ class Limits:
     max_stop_token_ids: int = 64
     max_logit_bias: int = 1024
     max_logprobs: int = 20
+    max_constraint_bytes: int = 64 << 10
+    max_schema_depth: int = 64
+    max_choice_options: int = 1024
     max_cache_ttl_s: float = 90 * 24 * 60 * 60
     max_cache_tags: int = 16
     max_cache_tag_bytes: int = 128

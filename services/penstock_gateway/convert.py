@@ -41,6 +41,7 @@ from penstock_gateway.requests import (
     Tool,
     ToolCall,
 )
+from penstock_shared.constraint import constraint_of
 from penstock_shared.directory import model_to_proto
 from penstock_shared.errors import InvalidArgumentError
 
@@ -76,7 +77,7 @@ def generation_request(message: inference_pb2.GenerationRequest) -> GenerationRe
         model=message.model,
         input=request_input(message.input),
         sampling=_sampling_request(message.sampling),
-        has_constraint=message.constraint.WhichOneof("kind") is not None,
+        constraint=constraint_of(message.constraint),
         adapter=message.adapter if message.HasField("adapter") else None,
         criticality=_enum(message.criticality, Criticality, Criticality.STANDARD, "request.criticality"),
         cache=_cache_policy(message.cache),

@@ -18,6 +18,7 @@ from penstock_gateway.follower import Follower
 from penstock_gateway.requests import Criticality, EmbeddingOptions
 from penstock_gateway.sampling import ResolvedSampling
 from penstock_gateway.text.vocabulary import Vocabulary
+from penstock_shared.constraint import Constraint
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import InternalError, PenstockError
@@ -46,6 +47,7 @@ class Job:
     cache_salt: bytes
     embedding: EmbeddingOptions | None = None
     adapter: str | None = None
+    constraint: Constraint | None = None
 
     @property
     def findable_token_ids(self) -> Sequence[int]:

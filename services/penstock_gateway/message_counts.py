@@ -19,6 +19,7 @@ def check_generation_counts(message: inference_pb2.GenerationRequest, limits: Li
     _check("request.sampling.stop_token_ids", len(sampling.stop_token_ids), limits.max_stop_token_ids)
     _check("request.sampling.logit_bias", len(sampling.logit_bias), limits.max_logit_bias)
     _check("request.cache.tags", len(policy.tags), limits.max_cache_tags)
+    _check("request.constraint.choice.options", len(message.constraint.choice.options), limits.max_choice_options)
     check_input_counts(message.input, limits, field="request.input")
 
 

@@ -1,17 +1,18 @@
 """The way of a request through the gateway: validate, admit, look up, tokenize, queue, stream, and one end."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
 from penstock_gateway.answer_buffer import AnswerBuffer
+from penstock_gateway.beside import beside
 from penstock_gateway.cache.answer_cache import AnswerCache, CacheUse
 from penstock_gateway.cache.answer_key import answer_digest, is_determined
 from penstock_gateway.cache.cache_client import Finding
 from penstock_gateway.cache.stored_answer import StoredAnswer, answer_of, events_of
 from penstock_gateway.capabilities import Limits
+from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.dispatch.single_flight import SingleFlight
 from penstock_gateway.events import CacheOutcome, CacheReport, Started
 from penstock_gateway.follower import Follower
@@ -36,6 +37,7 @@ from penstock_gateway.validation import (
     validate_input,
     validate_request,
 )
+from penstock_shared.constraint import Constraint
 from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import ResourceExhaustedError
@@ -57,6 +59,7 @@ class Pipeline:
         rates: what each tenant uses a minute.
         tokenizer: encodes prompts.
         vocabularies: for decoding outputs.
+        constraints: tries out what outputs are to conform to.
         flights: runs generations, one for equal requests.
         cache: finds and keeps answers.
         tracer: records the spans.
@@ -76,6 +79,7 @@ class Pipeline:
         rates: RateLimiter,
         tokenizer: TokenizerClient,
         vocabularies: VocabularyStore,
+        constraints: ConstraintChecker,
         flights: SingleFlight,
         cache: AnswerCache,
         tracer: Tracer,
@@ -91,6 +95,7 @@ class Pipeline:
         self._rates = rates
         self._tokenizer = tokenizer
         self._vocabularies = vocabularies
+        self._constraints = constraints
         self._flights = flights
         self._cache = cache
         self._tracer = tracer
@@ -239,16 +244,10 @@ class Pipeline:
     ) -> tuple[Finding, Sequence[int]]:
         """Both at once. A hit needs no token ids, and does not wait for them."""
         if use.report is not None:
-            return Finding(use.report), await self._tokenize(given, spec, request)
-        tokenizing = asyncio.ensure_future(self._tokenize(given, spec, request))
-        try:
+            return Finding(use.report), await self._prepare(given, spec, request)
+        async with beside(self._prepare(given, spec, request)) as preparing:
             finding = await self._look_up(request, use)
-            return finding, () if finding.answer is not None else await tokenizing
-        finally:
-            if not tokenizing.done():
-                tokenizing.cancel()
-                await asyncio.wait([tokenizing])
-            _ = tokenizing.cancelled() or tokenizing.exception()  # seen, where a hit has made it irrelevant
+            return finding, () if finding.answer is not None else await preparing
 
     async def _look_up(self, request: RunningRequest, use: CacheUse) -> Finding:
         """The cache's answer. Calls to the cache belong to the cache span."""
@@ -285,6 +284,20 @@ class Pipeline:
             generation.is_kept = True
             self._cache.keep(use, answer_of(generation), request.trace.request)
 
+    async def _prepare(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
+        """The prompt's ids. Meanwhile the constraint is tried out; either can refuse the request."""
+        constraint = request.asked.constraint
+        if constraint is None:
+            return await self._tokenize(given, spec, request)
+        async with beside(self._try_out(constraint, spec)) as trial:
+            ids = await self._tokenize(given, spec, request)
+            await trial
+            return ids
+
+    async def _try_out(self, constraint: Constraint, spec: ModelSpec) -> None:
+        vocabulary = await self._vocabularies.get(spec)
+        await self._constraints.check(constraint, spec, vocabulary, field="request.constraint")
+
     async def _tokenize(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
         """The prompt's ids. Calls to the tokenizer belong to the tokenize span."""
         outer = current_trace.set(request.trace.tokenize)
@@ -310,6 +323,7 @@ class Pipeline:
             spec=spec,
             prompt_token_ids=ids,
             sampling=self._sampling(request, spec, len(ids)),
+            constraint=request.asked.constraint,
             tenant=request.tenant,
             criticality=request.asked.criticality,
             deadline=request.deadline,

@@ -4,6 +4,8 @@ import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock_shared.constraint import Constraint
+
 
 class Criticality(enum.IntEnum):
     """How important a request is when there is not room for all; the numbers of `types.v1.Criticality`."""
@@ -141,7 +143,7 @@ class GenerationRequest:
     model: str
     input: Input | None
     sampling: SamplingRequest = field(default_factory=SamplingRequest)
-    has_constraint: bool = False
+    constraint: Constraint | None = None
     adapter: str | None = None
     criticality: Criticality = Criticality.STANDARD
     cache: CachePolicy = field(default_factory=CachePolicy)

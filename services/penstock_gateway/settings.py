@@ -36,6 +36,9 @@ class GatewaySettings(ServiceSettings):
         handshake_timeout_s: for TLS and the first frames.
         max_input_bytes: bound of one request's text.
         max_output_tokens: bound of one choice.
+        max_constraint_bytes: bound of one schema, regular expression, grammar or list of choices.
+        constraint_processes: how many constraints are tried out at once.
+        constraint_cpu_s: CPU time that it may take to compile one.
         max_request_s: longest a request may take, whatever deadline its client sets.
         max_requests, max_prompt_tokens: bounds of all that is under way.
         max_requests_per_tenant, max_prompt_tokens_per_tenant: the same for each tenant that has no bounds of its own.
@@ -76,6 +79,9 @@ class GatewaySettings(ServiceSettings):
     handshake_timeout_s: float = Field(10.0, ge=0.001)
     max_input_bytes: int = Field(1 << 20, ge=1)
     max_output_tokens: int = Field(4096, ge=1)
+    max_constraint_bytes: int = Field(64 << 10, ge=1)
+    constraint_processes: int = Field(2, ge=1, le=64)
+    constraint_cpu_s: float = Field(0.25, gt=0)
     max_request_s: float = Field(600.0, gt=0)
     max_requests: int = Field(2048, ge=1)
     max_requests_per_tenant: int = Field(2048, ge=1)

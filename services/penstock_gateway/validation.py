@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from penstock_gateway.capabilities import Limits, refuse_unimplemented
+from penstock_gateway.constraints.validation import check_constraint
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.requests import (
     CachePolicy,
@@ -70,6 +71,8 @@ def validate_request(request: GenerationRequest, models: ModelCatalog, limits: L
     _check_sampling(request.sampling, spec, limits)
     _check_cache(request.cache, limits)
     _check_adapter(request.adapter, spec)
+    if request.constraint is not None:
+        check_constraint(request.constraint, limits, field="request.constraint")
     return spec, given
 
 

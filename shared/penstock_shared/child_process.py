@@ -22,12 +22,22 @@ class ChildAbortedError(Exception):
     """The process ended without an answer: time or memory ran out; expected of hostile work.
 
     Attributes:
-        is_overtime: it was ended because it took too long.
+        exit_code: how it ended, negative for a signal; None where it was closed.
     """
 
-    def __init__(self, message: str, *, is_overtime: bool = False) -> None:
+    def __init__(self, message: str, exit_code: int | None = None) -> None:
         super().__init__(message)
-        self.is_overtime = is_overtime
+        self.exit_code = exit_code
+
+    @property
+    def is_overtime(self) -> bool:
+        """Whether it was ended because it took too long."""
+        return self.exit_code in _OVERTIME
+
+    @property
+    def is_violent(self) -> bool:
+        """Whether a signal ended it: it took too long, or overflowed its stack or memory."""
+        return self.exit_code is not None and self.exit_code < 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +127,8 @@ class ChildProcess:
         running.writer.close()
         code = await asyncio.to_thread(_wait_or_kill, running.process, grace_s)
         if code in _OVERTIME:
-            return ChildAbortedError(f"it took longer than {self._alarm_s:g} s", is_overtime=True)
-        return ChildAbortedError(f"its process ended with code {code}")
+            return ChildAbortedError(f"it took longer than {self._alarm_s:g} s", code)
+        return ChildAbortedError(f"its process ended with code {code}", code)
 
 
 def _wait_or_kill(process: "subprocess.Popen[bytes]", grace_s: float) -> int:

@@ -43,6 +43,7 @@ def bad_requests() -> Iterator[BadRequest]:
     yield from _inputs()
     yield from _chats()
     yield from _cache_policies()
+    yield from _constraints()
     yield from _unimplemented()
     yield _criticality()
     for name, values in SAMPLING_CASES.items():
@@ -214,21 +215,46 @@ def _cache_policies() -> Iterator[BadRequest]:
     yield case("scope", inference_pb2.CachePolicy(scope="s" * 257), "got '257 bytes'; allowed: in [1, 256]", "scope")
 
 
+def _constraints() -> Iterator[BadRequest]:
+    """Wrong, too large, or made to keep their compiler busy."""
+
+    def case(name: str, field: str, value: Any, words: str) -> BadRequest:
+        given = {"choice": {"options": value}} if field == "choice.options" else {field: value}
+        request = inference_pb2.GenerationRequest(input=_text("Once"), constraint=types_pb2.Constraint(**given))
+        return BadRequest(f"constraint {name}", request, _INVALID, (words,), f"request.constraint.{field}")
+
+    over = "bytes'; allowed: at most 65536 bytes"
+    slow = "it takes more than 0.25 s to compile"
+    yield case("empty schema", "json_schema", "", "got ''; allowed: at least 1 byte")
+    yield case("schema no JSON", "json_schema", "{'a': 1}", "a JSON schema as JSON text")
+    yield case("schema no object", "json_schema", "[1]", "a JSON object, true or false")
+    yield case("schema unknown type", "json_schema", '{"type": "foo"}', "it says: Invalid type: foo")
+    yield case("schema unknown key", "json_schema", '{"not": {}}', 'it says: Unimplemented keys: ["not"]')
+    yield case("schema elsewhere", "json_schema", '{"$ref": "http://127.0.0.1/a"}', "does not fetch")
+    yield case("schema of nothing", "json_schema", "false", "it says: Unsatisfiable schema")
+    deep = '{"items":' * 5000 + "{}" + "}" * 5000
+    yield case("deep schema", "json_schema", deep, "got 'a deeper schema'; allowed: at most 64 levels")
+    yield case("15 MB schema", "json_schema", "x" * 15 * _MEGABYTE, over)
+    loops = json.dumps({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}] * 1000}}, "$ref": "#/$defs/a"})
+    yield case("schema of loops", "json_schema", loops, "it says: ")
+    yield case("slow schema", "json_schema", '{"type": "integer", "multipleOf": 1000003}', slow)
+    yield case("regex", "regex", "(", "it says: unclosed group")
+    yield case("regex look-ahead", "regex", "(?=a)b", "it says: look-around")
+    yield case("nested regex", "regex", "(" * 1000 + "a+" + ")+" * 1000 + "$", "it says: exceed the maximum number")
+    yield case("15 MB regex", "regex", "(" * 15 * _MEGABYTE, over)
+    yield case("grammar", "grammar", "start: x", 'it says: at 1(8): unknown name: "x"')
+    yield case("grammar twice", "grammar", 'start: start start | "a"\n' * 1000, "it says: at 2(8): duplicate rule")
+    doubling = "start: R0\n" + "".join(f"R{i}: R{i + 1} R{i + 1}\n" for i in range(30)) + 'R30: "a"\n'
+    yield case("slow grammar", "grammar", doubling, slow)
+    yield case("15 MB grammar", "grammar", "x" * 15 * _MEGABYTE, over)
+    yield case("no choices", "choice.options", [], "got '0 entries'; allowed: at least 1 entry")
+    yield case("90,000 choices", "choice.options", ["yes"] * 90_000, "got '90000 entries'; allowed: at most 1024")
+    yield case("large choices", "choice.options", ["x" * 1000] * 1000, over)
+
+
 def _unimplemented() -> Iterator[BadRequest]:
-    """Refused by their names alone, whatever their size."""
-    bomb = json.dumps({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}] * 1000}}, "$ref": "#/$defs/a"})
-    deep = '{"items":' * 500_000 + "{}" + "}" * 500_000
-    constraints = {
-        "schema bomb": types_pb2.Constraint(json_schema=bomb),
-        "deep schema": types_pb2.Constraint(json_schema=deep),
-        "15 MB schema": types_pb2.Constraint(json_schema="x" * 15 * _MEGABYTE),
-        "regex bomb": types_pb2.Constraint(regex="(" * 1000 + "a+" + ")+" * 1000 + "$"),
-        "counted regex": types_pb2.Constraint(regex="(((a{1,9999}){1,9999}){1,9999}){1,9999}"),
-        "grammar": types_pb2.Constraint(grammar='start: start start | "a"\n' * 10_000),
-        "choices": types_pb2.Constraint(choice=types_pb2.ChoiceConstraint(options=["yes"] * 90_000)),
-    }
+    """Refused by their names alone."""
     requests = {
-        "constraint": constraints,
         "echo": {"echo": {"echo": True}},
         "cache.max_error_rate": {
             f"max_error_rate {value}": {"cache": inference_pb2.CachePolicy(max_error_rate=value)}
@@ -237,7 +263,7 @@ def _unimplemented() -> Iterator[BadRequest]:
     }
     for feature, cases in requests.items():
         for name, fields in cases.items():
-            given: Any = {"constraint": fields} if isinstance(fields, types_pb2.Constraint) else fields
+            given: Any = fields
             request = inference_pb2.GenerationRequest(input=_text("Once"), **given)
             words = (f"{feature} is not available in this version",)
             yield BadRequest(name, request, grpc.StatusCode.UNIMPLEMENTED, words)

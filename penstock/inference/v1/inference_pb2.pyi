@@ -977,7 +977,7 @@ class GetCapabilitiesResponse(_message.Message):
     max_message_bytes: _builtins.int
     @_builtins.property
     def unimplemented(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of the request fields and RPCs that answer UNIMPLEMENTED here, e.g. "constraint" or "Resume"."""
+        """Names of the request fields and RPCs that answer UNIMPLEMENTED here, e.g. "adapter" or "Resume"."""
 
     @_builtins.property
     def max_request_duration(self) -> _duration_pb2.Duration:

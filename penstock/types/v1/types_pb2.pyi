@@ -350,7 +350,10 @@ Global___ResolvedSampling: _TypeAlias = ResolvedSampling  # noqa: Y015
 
 @_typing.final
 class Constraint(_message.Message):
-    """What the output must conform to. At most one."""
+    """What the output must conform to. At most one; 64 KiB of text unless the server says otherwise. It ends by STOP when it
+    cannot go on, and by LENGTH where a limit cuts it, conforming as far as it goes. Log probabilities are those among the
+    tokens that were allowed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -359,7 +362,9 @@ class Constraint(_message.Message):
     GRAMMAR_FIELD_NUMBER: _builtins.int
     CHOICE_FIELD_NUMBER: _builtins.int
     json_schema: _builtins.str
-    """A JSON schema (draft 2020-12) as JSON text."""
+    """A JSON schema (draft 2020-12) as JSON text, at most 64 levels deep. Between the parts of the output stands nothing
+    or one space, unless the schema's "x-guidance" says otherwise.
+    """
     regex: _builtins.str
     """A regular expression that the whole output matches."""
     grammar: _builtins.str
@@ -388,7 +393,7 @@ Global___Constraint: _TypeAlias = Constraint  # noqa: Y015
 
 @_typing.final
 class ChoiceConstraint(_message.Message):
-    """The output is exactly one of these strings."""
+    """The output is exactly one of these strings, 1 to 1024, none empty."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -513,7 +518,7 @@ Global___ToolCall: _TypeAlias = ToolCall  # noqa: Y015
 
 @_typing.final
 class TokenLogprobs(_message.Message):
-    """Log probability of one token, natural logarithm. Of an output token: after penalties and bias, before temperature. Of a prompt
+    """Log probability of one token, natural logarithm. Of an output token: after penalties, bias and constraint, before temperature. Of a prompt
     token: as the model gives it.
     """
 

@@ -13,7 +13,7 @@ from penstock_shared.directory import ModelSpec
 DELIVERY_ONLY = frozenset({"criticality", "is_returning_token_ids", "is_echoing"})
 DELIVERY_ONLY_OF_CACHE = frozenset({"mode", "ttl_s", "tags", "max_error_rate"})
 # Changed whenever the same answers get other digests.
-_FORMAT = 1
+_FORMAT = 2
 
 
 def is_determined(asked: GenerationRequest, spec: ModelSpec) -> bool:

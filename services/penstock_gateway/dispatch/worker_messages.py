@@ -15,6 +15,7 @@ from penstock_gateway.events import TokenLogprobs
 from penstock_gateway.generation import Job
 from penstock_gateway.requests import EmbeddingOptions, Pooling
 from penstock_gateway.sampling import ResolvedSampling
+from penstock_shared.constraint import constraint_message
 
 CONTRACT_VERSION = 1
 # Well under the transport's limit, so that a message is never refused for its size.
@@ -102,6 +103,7 @@ def sequence_group(
         choices=[_sequence_choice(choice, job.sampling, num_prompt_logprobs) for choice in choices],
         attempt=attempt,
         sampling=resolved_sampling(job.sampling),
+        constraint=constraint_message(job.constraint),
         deadline=_timestamp_in(job.deadline.remaining_s()),
         tenant=job.tenant,
         criticality=types_pb2.Criticality.ValueType(job.criticality.value),

@@ -256,3 +256,40 @@ def test_unexpected_status_of_a_proxy_is_one_line_too(cli: Cli, server: Scripted
     ran = cli("generate", "Hi", "--address", server.address)
     assert (ran.code, ran.err) == (1, "error: message larger than max; try again in 0 s\n")
     assert grpc.StatusCode.RESOURCE_EXHAUSTED.name not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (["--json-schema", '{"type": "null"}'], types_pb2.Constraint(json_schema='{"type": "null"}')),
+        (["--json-schema", "{dir}/schema.json"], types_pb2.Constraint(json_schema='{"type": "object"}')),
+        (["--regex", "[a-z]+"], types_pb2.Constraint(regex="[a-z]+")),
+        (["--grammar", "{dir}/grammar.lark"], types_pb2.Constraint(grammar='start: "a"')),
+        (["--choice", "yes", "--choice", "no"], types_pb2.Constraint(choice={"options": ["yes", "no"]})),
+    ],
+)
+def test_every_constraint_has_a_flag(
+    cli: Cli, server: ScriptedInference, tmp_path: Path, flags: list[str], expected: types_pb2.Constraint
+) -> None:
+    """Schemas and grammars are mostly files; a schema may stand in the command itself."""
+    (tmp_path / "schema.json").write_text('{"type": "object"}')
+    (tmp_path / "grammar.lark").write_text('start: "a"')
+    ran = cli("generate", "Hi", *(flag.replace("{dir}", str(tmp_path)) for flag in flags), "--address", server.address)
+    assert (ran.code, sent(server).constraint) == (0, expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--regex", "a", "--choice", "b"], "got --regex and --choice; allowed: one of"),
+        (["--json-schema", "/nowhere/schema.json"], "No such file"),
+    ],
+)
+def test_constraint_that_cannot_be_asked_for_is_a_usage_error(
+    cli: Cli, server: ScriptedInference, flags: list[str], words: str
+) -> None:
+    """Nothing is sent; the command says what is wrong with the flags."""
+    ran = cli("generate", "Hi", *flags, "--address", server.address)
+    assert ran.code == 2
+    assert words in " ".join(ran.err.replace("│", " ").split())
+    assert server.seen == []

@@ -119,6 +119,19 @@ def test_what_the_answer_depends_on_is_part_of_the_key(name: str, field: str) ->
     assert digest(plain) != digest(changed)
 
 
+def test_constraints_of_one_kind_differ_by_their_text() -> None:
+    """An answer that conforms to another schema is a wrong one."""
+    constraints = [
+        types_pb2.Constraint(regex="a+"),
+        types_pb2.Constraint(regex="b+"),
+        types_pb2.Constraint(grammar="a+"),
+        types_pb2.Constraint(choice={"options": ["a+"]}),
+        types_pb2.Constraint(choice={"options": ["a+", "b"]}),
+    ]
+    digests = {digest(inference_pb2.GenerationRequest(model="pocket", constraint=each)) for each in constraints}
+    assert len(digests) == len(constraints)
+
+
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name in DELIVERY for field in DELIVERY[name]])
 def test_how_an_answer_is_delivered_is_not(name: str, field: str) -> None:
     """A difference that the key should overlook costs a hit."""
@@ -168,7 +181,7 @@ def test_a_default_and_the_same_value_sent_are_one_request() -> None:
 def test_a_digest_does_not_change_between_versions() -> None:
     """A store outlives the gateway; whoever changes this value loses every stored answer, and raises _FORMAT."""
     request = within("SamplingParams", types_pb2.SamplingParams(temperature=0, logit_bias={2: 0.5, 1: 1}))
-    assert digest(request).hex() == "a8c08d6797c50bca9ec23114410ffe674515a11fa45bd30f5e168ba22ba69e4d"
+    assert digest(request).hex() == "1e8b70d2e5bbe31c450b15199715731f531809d04c0ae32132c8b0bb8a530f70"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ _HINTS: dict[str, st.SearchStrategy[Any]] = {
     "CachePolicy.scope": st.text(min_size=1, max_size=8),
 }
 # A request that has one of these is refused by its name: seldom, so that others are reached.
-_SELDOM = frozenset({"constraint", "adapter", "echo", "max_error_rate"})
+_SELDOM = frozenset({"adapter", "echo", "max_error_rate"})
 _LIKELY = frozenset({"request", "input"})
 _ONE_IN = 30
 

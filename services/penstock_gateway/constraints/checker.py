@@ -1,0 +1,133 @@
+"""Refuses constraints that workers could not compile, at once and at a bounded cost."""
+
+import asyncio
+import json
+import sys
+from collections import OrderedDict
+
+from penstock_gateway.text.vocabulary import Vocabulary
+from penstock_shared.child_process import ChildAbortedError, ChildProcess
+from penstock_shared.constraint import Constraint
+from penstock_shared.directory import ModelSpec
+from penstock_shared.errors import (
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    PenstockError,
+    ResourceExhaustedError,
+)
+from penstock_shared.frames import Frame, to_frame
+from penstock_shared.logs import get_logger
+
+_TRIAL_MODULE = "penstock_gateway.constraints.trial"
+_MAX_TRIAL_BYTES = 1 << 30  # of address space
+_TIMEOUT_S = 20.0  # for a machine so busy that the alarm on CPU time is far off
+_MAX_PENDING = 64
+_MAX_VERDICTS = 1024
+_RETRY_AFTER_S = 0.5
+
+_Key = tuple[str, tuple[int, ...], Constraint]
+
+
+class ConstraintChecker:
+    """Tries constraints out in a few processes that take turns, and remembers what came of it.
+
+    Args:
+        num_processes: how many try at once. Each starts when it is first needed, and again after it was ended.
+        cpu_s: CPU time that one constraint may take.
+    """
+
+    def __init__(self, *, num_processes: int, cpu_s: float) -> None:
+        command = (sys.executable, "-m", _TRIAL_MODULE, str(cpu_s), str(_MAX_TRIAL_BYTES))
+        self._cpu_s = cpu_s
+        self._processes = [ChildProcess(command, timeout_s=_TIMEOUT_S, alarm_s=cpu_s) for _ in range(num_processes)]
+        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
+        for process in self._processes:
+            self._idle.put_nowait(process)
+        self._verdicts: OrderedDict[_Key, str | None] = OrderedDict()
+        self._trials: dict[_Key, asyncio.Task[None]] = {}
+        self._log = get_logger("constraints")
+
+    def __repr__(self) -> str:
+        return f"ConstraintChecker(trials={len(self._trials)}, verdicts={len(self._verdicts)})"
+
+    async def check(self, constraint: Constraint, spec: ModelSpec, vocabulary: Vocabulary, *, field: str) -> None:
+        """Raises where `constraint` cannot be compiled for the model within its bounds.
+
+        A cancelled caller leaves; the trial ends on its own, within its bounds, and its verdict is remembered.
+
+        Args:
+            constraint: of a size that was checked before.
+            spec: of the model that is to conform.
+            vocabulary: of that model.
+            field: path of the constraint in the client's request.
+
+        Raises:
+            InvalidArgumentError: it is not valid, or takes too much; says why.
+            ResourceExhaustedError: too many wait for their trial.
+            FailedPreconditionError: the model cannot be constrained.
+        """
+        if not spec.eos_token_ids:
+            raise FailedPreconditionError(f"{spec.name!r} has no end-of-sequence token, which a constraint needs")
+        key = (spec.tokenizer_fingerprint, spec.eos_token_ids, constraint)
+        if key not in self._verdicts:
+            await asyncio.shield(self._trial(key, vocabulary))
+        self._verdicts.move_to_end(key)
+        refusal = self._verdicts[key]
+        if refusal is not None:
+            raise _refused(constraint, refusal, field)
+
+    async def close(self) -> None:
+        """Ends all processes; what runs fails."""
+        for task in self._trials.values():
+            task.cancel()
+        await asyncio.gather(*self._trials.values(), return_exceptions=True)
+        await asyncio.gather(*(process.close() for process in self._processes))
+
+    def _trial(self, key: _Key, vocabulary: Vocabulary) -> "asyncio.Task[None]":
+        """The trial of a constraint: that under way, or a new one."""
+        if key not in self._trials:
+            if len(self._trials) >= _MAX_PENDING:
+                message = f"{len(self._trials)} constraints wait to be compiled, the maximum"
+                raise ResourceExhaustedError(message, quota="gateway_constraints", retry_after_s=_RETRY_AFTER_S)
+            task = self._trials[key] = asyncio.create_task(self._try(key, vocabulary))
+            task.add_done_callback(lambda done: self._forget(key, done))
+        return self._trials[key]
+
+    async def _try(self, key: _Key, vocabulary: Vocabulary) -> None:
+        process = await self._idle.get()
+        try:
+            verdict = await self._exchange(process, key, vocabulary)
+        except ChildAbortedError as error:
+            self._log.warning("trial process ended", reason=str(error), kind=key[2].kind.value)
+            if not error.is_violent:
+                raise InternalError("the constraint cannot be tried out") from error
+            verdict = f"it takes more than {self._cpu_s:g} s to compile" if error.is_overtime else "it is too complex"
+        finally:
+            self._idle.put_nowait(process)
+        self._verdicts[key] = verdict
+        if len(self._verdicts) > _MAX_VERDICTS:
+            self._verdicts.popitem(last=False)
+
+    async def _exchange(self, process: ChildProcess, key: _Key, vocabulary: Vocabulary) -> str | None:
+        fingerprint, eos_token_ids, constraint = key
+        name = f"{fingerprint}/{eos_token_ids}"
+        request: Frame = {"tokenizer": name, "kind": constraint.kind.value, "texts": constraint.texts}
+        await process.start()
+        if name not in process.known:
+            request["tokens"] = [token.decode("latin-1") for token in vocabulary.token_bytes]
+            request["eos_token_ids"] = eos_token_ids
+        answer: Frame = json.loads(await process.exchange(to_frame(request)))
+        process.known.add(name)
+        refusal: str | None = answer["refusal"]
+        return refusal
+
+    def _forget(self, key: _Key, task: "asyncio.Task[None]") -> None:
+        del self._trials[key]
+        if not task.cancelled():
+            task.exception()  # a caller that left does not ask: mark it as seen
+
+
+def _refused(constraint: Constraint, refusal: str, field: str) -> PenstockError:
+    allowed = f"what llguidance compiles; it says: {refusal}"
+    return InvalidArgumentError(f"{field}.{constraint.field}", constraint.shown, allowed)

@@ -1,0 +1,143 @@
+"""Constraints tried out in bounded processes: what honest ones say, and what hostile ones cannot do."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from penstock_gateway.constraints.checker import ConstraintChecker
+from penstock_gateway.text.vocabulary import Vocabulary
+from penstock_shared.constraint import Constraint, ConstraintKind
+from penstock_shared.directory import ModelSpec, SamplingDefaults
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EOS = 256
+VOCABULARY = Vocabulary("bytes", (*(bytes([byte]) for byte in range(256)), b""))
+SPEC = ModelSpec("tiny", "r1", "bytes", "t1", 1024, (EOS,), SamplingDefaults(), EOS + 1, "")
+
+# Each took minutes, gigabytes or the process of whoever compiled it, before there were bounds.
+HOSTILE = {
+    "rules that all may be empty": Constraint(
+        ConstraintKind.GRAMMAR,
+        (
+            "start: "
+            + " | ".join(f"r{i}" for i in range(1500))
+            + "\n"
+            + "".join(f'r{i}: "x" start | ""\n' for i in range(1500)),
+        ),
+    ),
+    "multiple of a large prime": Constraint(
+        ConstraintKind.JSON_SCHEMA, (json.dumps({"type": "integer", "multipleOf": 1000003}),)
+    ),
+    "terminals that double": Constraint(
+        ConstraintKind.GRAMMAR,
+        ("start: R0\n" + "".join(f"R{i}: R{i + 1} R{i + 1}\n" for i in range(30)) + 'R30: "a"\n',),
+    ),
+    "a chain of rules": Constraint(
+        ConstraintKind.GRAMMAR,
+        ("start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(40_000)) + 'r40000: "a"\n',),
+    ),
+}
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def checker() -> AsyncIterator[ConstraintChecker]:
+    """With one process, so that what one constraint does to it the next one meets."""
+    made = ConstraintChecker(num_processes=1, cpu_s=0.25)
+    yield made
+    await made.close()
+
+
+async def check(checker: ConstraintChecker, kind: ConstraintKind, *texts: str) -> None:
+    """Tries a constraint out."""
+    await checker.check(Constraint(kind, texts), SPEC, VOCABULARY, field="request.constraint")
+
+
+async def test_what_can_be_compiled_passes(checker: ConstraintChecker) -> None:
+    """All four kinds."""
+    await check(checker, ConstraintKind.JSON_SCHEMA, '{"type": "object", "properties": {"a": {"type": "integer"}}}')
+    await check(checker, ConstraintKind.JSON_SCHEMA, "true")
+    await check(checker, ConstraintKind.REGEX, "[0-9]{4}-[0-9]{2}")
+    await check(checker, ConstraintKind.GRAMMAR, 'start: "a" start | "b"')
+    await check(checker, ConstraintKind.CHOICE, "yes", 'say "no"\n', "größer/ü")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        (ConstraintKind.JSON_SCHEMA, '{"type": "foo"}', "Invalid type: foo"),
+        (ConstraintKind.JSON_SCHEMA, "false", "Unsatisfiable schema"),
+        (ConstraintKind.JSON_SCHEMA, '{"not": {}}', 'Unimplemented keys: ["not"]'),
+        (ConstraintKind.JSON_SCHEMA, '{"type": "string", "pattern": "(?=a)"}', "look-around"),
+        (ConstraintKind.JSON_SCHEMA, '{"type": "integer", "minimum": 5, "maximum": 1}', "Unsatisfiable schema"),
+        (ConstraintKind.JSON_SCHEMA, '{"$ref": "http://127.0.0.1/schema"}', "does not fetch"),
+        (ConstraintKind.JSON_SCHEMA, '{"$defs": {"a": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}', "no output"),
+        (ConstraintKind.REGEX, "(", "unclosed group"),
+        (ConstraintKind.REGEX, "(?=a)b", "look-around"),
+        (ConstraintKind.GRAMMAR, "start: x", 'unknown name: "x"'),
+        (ConstraintKind.GRAMMAR, '{"grammars": [{"json_schema": {}}]}', "llguidance"),
+    ],
+)
+async def test_what_cannot_is_refused_with_the_compilers_words(
+    checker: ConstraintChecker, kind: ConstraintKind, text: str, words: str
+) -> None:
+    """The caller learns what to mend, in one line, and never waits for a generation to fail."""
+    with pytest.raises(InvalidArgumentError) as caught:
+        await check(checker, kind, text)
+    assert caught.value.field == f"request.constraint.{kind.value}"
+    assert words in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_hostile_constraint_is_refused_and_the_next_one_is_served(checker: ConstraintChecker, name: str) -> None:
+    """It ends its process at most: the gateway goes on, and so does everybody who asks next."""
+    with pytest.raises(InvalidArgumentError, match=r"it takes more than 0\.25 s to compile|it is too complex"):
+        await checker.check(HOSTILE[name], SPEC, VOCABULARY, field="request.constraint")
+    await check(checker, ConstraintKind.REGEX, f"{name}+")
+
+
+async def test_verdict_is_remembered(checker: ConstraintChecker) -> None:
+    """A client that tries again and again costs one trial."""
+    hostile = HOSTILE["multiple of a large prime"]
+    with pytest.raises(InvalidArgumentError):
+        await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint")
+    await checker.close()  # no process can try anything now
+    with pytest.raises(InvalidArgumentError, match="to compile"):
+        await asyncio.wait_for(checker.check(hostile, SPEC, VOCABULARY, field="request.constraint"), 5)
+
+
+async def test_equal_constraints_share_a_trial_and_a_caller_that_leaves_ends_nothing() -> None:
+    """The trial belongs to all who wait for it."""
+    checker = ConstraintChecker(num_processes=1, cpu_s=5)
+    first = asyncio.create_task(check(checker, ConstraintKind.REGEX, "a+"))
+    second = asyncio.create_task(check(checker, ConstraintKind.REGEX, "a+"))
+    await asyncio.sleep(0)
+    assert repr(checker) == "ConstraintChecker(trials=1, verdicts=0)"
+    first.cancel()
+    await second
+    assert repr(checker) == "ConstraintChecker(trials=0, verdicts=1)"
+    await checker.close()
+
+
+async def test_too_many_trials_are_told_at_once() -> None:
+    """A flood of hostile constraints does not make everybody wait behind it."""
+    checker = ConstraintChecker(num_processes=1, cpu_s=5)
+    waiting = [asyncio.create_task(check(checker, ConstraintKind.REGEX, f"a{i}")) for i in range(64)]
+    await asyncio.sleep(0)
+    with pytest.raises(ResourceExhaustedError, match="64 constraints wait to be compiled, the maximum"):
+        await check(checker, ConstraintKind.REGEX, "b")
+    await checker.close()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_model_without_an_end_cannot_be_constrained(checker: ConstraintChecker) -> None:
+    """Nothing could say that a grammar which might go on does not."""
+    endless = ModelSpec("tiny", "r1", "bytes", "t1", 1024, (), SamplingDefaults(), EOS + 1, "")
+    constraint = Constraint(ConstraintKind.REGEX, ("a",))
+    with pytest.raises(FailedPreconditionError, match="'tiny' has no end-of-sequence token"):
+        await checker.check(constraint, endless, VOCABULARY, field="c")
