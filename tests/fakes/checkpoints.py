@@ -7,8 +7,14 @@ from typing import Any
 
 import torch
 from transformers import (
+    BertConfig,
+    BertLMHeadModel,
     BloomConfig,
     BloomForCausalLM,
+    CohereConfig,
+    CohereForCausalLM,
+    DeepseekV3Config,
+    DeepseekV3ForCausalLM,
     FalconConfig,
     FalconForCausalLM,
     Gemma2Config,
@@ -19,6 +25,10 @@ from transformers import (
     GPT2LMHeadModel,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
+    GptOssConfig,
+    GptOssForCausalLM,
+    JambaConfig,
+    JambaForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -27,6 +37,10 @@ from transformers import (
     MixtralForCausalLM,
     MptConfig,
     MptForCausalLM,
+    Olmo3Config,
+    Olmo3ForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
     Phi3Config,
     Phi3ForCausalLM,
     PreTrainedModel,
@@ -148,11 +162,53 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
 }
 """A model of each kind that the decoder treats differently."""
 
+FOREIGN: dict[str, Callable[[], PreTrainedModel]] = {
+    "cohere": lambda: CohereForCausalLM(CohereConfig(**_SHAPE, logit_scale=0.5)),
+    "deepseek_v3": lambda: DeepseekV3ForCausalLM(
+        DeepseekV3Config(
+            **_NO_KV_HEADS,
+            num_key_value_heads=4,
+            n_routed_experts=4,
+            n_group=1,
+            topk_group=1,
+            num_experts_per_tok=2,
+            moe_intermediate_size=32,
+            q_lora_rank=16,
+            kv_lora_rank=16,
+            qk_rope_head_dim=8,
+            qk_nope_head_dim=8,
+            v_head_dim=8,
+        )
+    ),
+    "olmo3": lambda: Olmo3ForCausalLM(Olmo3Config(**_SHAPE, sliding_window=WINDOW, layer_types=_LAYER_TYPES)),
+    "opt": lambda: OPTForCausalLM(
+        OPTConfig(
+            **_TOKENS,
+            hidden_size=64,
+            word_embed_proj_dim=64,
+            ffn_dim=96,
+            num_hidden_layers=3,
+            num_attention_heads=4,
+            max_position_embeddings=512,
+        )
+    ),
+}
+"""Models of no family of ours, which transformers' own modules run: capped, with narrow values, windows, few names."""
+
+REFUSED: dict[str, Callable[[], PreTrainedModel]] = {
+    "bert_sees_both_ways": lambda: BertLMHeadModel(BertConfig(**_NO_KV_HEADS, is_decoder=False)),
+    "gpt_oss_sinks": lambda: GptOssForCausalLM(GptOssConfig(**_SHAPE, head_dim=16, num_local_experts=4)),
+    "jamba_state_space": lambda: JambaForCausalLM(
+        JambaConfig(**_SHAPE, attn_layer_offset=1, attn_layer_period=2, num_experts=2, use_mamba_kernels=False)
+    ),
+}
+"""Models that transformers runs and that must not run here."""
+
 
 def save_checkpoint(family: str, model_dir: Path, **options: Any) -> Path:
     """Writes a random checkpoint of `family` to `model_dir` and returns it; `options` go to `save_pretrained`."""
     torch.manual_seed(sum(family.encode()))
-    model = FAMILIES[family]()
+    model = (FAMILIES | FOREIGN | REFUSED)[family]()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             _fill(name, parameter)

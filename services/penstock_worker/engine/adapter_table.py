@@ -57,7 +57,8 @@ class AdapterTable:
             InvalidArgumentError: it is no adapter for this model, or of another revision.
             FailedPreconditionError: another adapter of that name is loaded, or there are too many.
         """
-        assert self._loader is not None, "this engine has no adapters"
+        if self._loader is None:
+            raise FailedPreconditionError("this model takes no adapters: transformers runs it, not our own decoder")
         with self._lock:
             if self._has(spec):
                 return

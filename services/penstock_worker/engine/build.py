@@ -23,14 +23,15 @@ from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.decoder_config import DecoderConfig
-from penstock_worker.models.decoder_weights import DecoderWeights
+from penstock_worker.models.foreign_config import ForeignConfig
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
 from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.model_shape import RunnableModel
 from penstock_worker.models.onednn_linear import has_onednn
 from penstock_worker.models.packing import choose_quantization, numerics, pack
 from penstock_worker.models.placement import choose_device, choose_dtype
 from penstock_worker.models.quantization import Quantization
-from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.registry import read_any_config
 from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
 from penstock_worker.models.weight_reader import WeightReader, check_tensors
@@ -125,65 +126,93 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     """
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
-    architecture, model = read_model_config(model_dir)
-    eos_token_ids = read_eos_token_ids(model_dir, model.vocab_size)
+    architecture, model_config = read_any_config(model_dir)
+    eos_token_ids = read_eos_token_ids(model_dir, model_config.vocab_size)
     sampling_defaults = read_sampling_defaults(model_dir)
     checkpoint = Checkpoint(model_dir)
-    quantization = choose_quantization(config.quantize, choose_device(config.device), model.stored_format)
-    weights = _read_weights(checkpoint, model, config)
-    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
-    pack(weights, quantization)
-    kv_plan = _plan_kv_cache(model, weights, config)
+    if isinstance(model_config, DecoderConfig):
+        model = _load_own(checkpoint, model_config, config)
+    else:
+        model = _load_foreign(model_dir, checkpoint, architecture, model_config, config)
+    kv_plan = _plan_kv_cache(model, config)
     revision = weights_revision(model_dir, checkpoint.files)
-    bank = AdapterBank(model, weights)
     engine = Engine(
         scheduler=_scheduler(kv_plan, config),
-        runner=_runner(model, weights, kv_plan, bank),
+        runner=_runner(model, kv_plan),
         sampler=Sampler(),
         limits=_limits(kv_plan, config),
-        vocab_size=model.vocab_size,
+        vocab_size=model_config.vocab_size,
         eos_token_ids=frozenset(eos_token_ids),
         revision=revision,
-        adapters=AdapterTable(bank),
-        constraints=_constraints(model_dir, model.vocab_size, eos_token_ids),
+        adapters=AdapterTable(model.adapters),
+        constraints=_constraints(model_dir, model_config.vocab_size, eos_token_ids),
     )
     loaded = LoadedModel(
         architecture=architecture,
         revision=revision,
         context_length=kv_plan.context_length,
-        vocab_size=model.vocab_size,
+        vocab_size=model_config.vocab_size,
         eos_token_ids=eos_token_ids,
         sampling_defaults=sampling_defaults,
-        dtype=str(weights.dtype).removeprefix("torch."),
-        quantization=numerics(quantization, model.stored_format),
-        device=str(weights.device),
-        kernels=_kernels(weights.device),
-        num_parameters=num_parameters,
-        weight_bytes=weights.num_bytes,
+        dtype=str(model.dtype).removeprefix("torch."),
+        quantization=model.quantization,
+        device=str(model.device),
+        kernels=_kernels(model),
+        num_parameters=model.num_parameters,
+        weight_bytes=model.num_bytes,
         kv_plan=kv_plan,
     )
     return engine, loaded
 
 
-def _read_weights(checkpoint: Checkpoint, model: DecoderConfig, config: EngineConfig) -> DecoderWeights:
+def _load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: EngineConfig) -> RunnableModel:
+    """A model of one of the families, on our own decoder."""
     device = choose_device(config.device)
-    source = checkpoint if model.stored_format is None else RoundedCheckpoint(checkpoint, model.stored_format)
+    stored_format = model_config.stored_format
+    quantization = choose_quantization(config.quantize, device, stored_format)
+    source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
     dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
-    check_tensors(source, model)
-    return WeightReader(source, model, dtype=dtype, device=device).read()
+    check_tensors(source, model_config)
+    weights = WeightReader(source, model_config, dtype=dtype, device=device).read()
+    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
+    pack(weights, quantization)
+    return RunnableModel(
+        model=Decoder(model_config, weights),
+        shape=model_config,
+        attention=model_config.attention,
+        dtype=weights.dtype,
+        device=weights.device,
+        num_parameters=num_parameters,
+        num_bytes=weights.num_bytes,
+        quantization=numerics(quantization, stored_format),
+        adapters=AdapterBank(model_config, weights),
+    )
 
 
-def _plan_kv_cache(model: DecoderConfig, weights: DecoderWeights, config: EngineConfig) -> KvPlan:
+def _load_foreign(
+    model_dir: Path, checkpoint: Checkpoint, architecture: str, model_config: ForeignConfig, config: EngineConfig
+) -> RunnableModel:
+    """Another model, on transformers' own module, which is imported only then."""
+    from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
+
+    if config.quantize != "none":
+        raise InvalidArgumentError("quantize", config.quantize, f"none for {architecture}, which transformers runs")
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
+    return load_foreign_model(model_dir, architecture, model_config, dtype=dtype, device=device)
+
+
+def _plan_kv_cache(model: RunnableModel, config: EngineConfig) -> KvPlan:
     reserved_bytes = activation_bytes(
-        model, max_step_tokens=config.max_step_tokens, max_running_sequences=config.max_running_sequences
+        model.shape, max_step_tokens=config.max_step_tokens, max_running_sequences=config.max_running_sequences
     )
     return plan_kv_cache(
-        model,
-        dtype=weights.dtype,
+        model.shape,
+        dtype=model.dtype,
         block_size=config.block_size,
         max_running_sequences=config.max_running_sequences,
         limit_bytes=config.kv_memory_bytes,
-        available_bytes=available_kv_bytes(weights.device, reserved_bytes),
+        available_bytes=available_kv_bytes(model.device, reserved_bytes),
     )
 
 
@@ -195,10 +224,11 @@ def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
     )
 
 
-def _runner(model: DecoderConfig, weights: DecoderWeights, kv_plan: KvPlan, bank: AdapterBank) -> ModelRunner:
-    shape = (model.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * model.num_kv_heads, model.head_dim)
-    cache = KvCache(torch.empty(shape, dtype=weights.dtype, device=weights.device))
-    return ModelRunner(Decoder(model, weights), cache, model.attention, bank)
+def _runner(model: RunnableModel, kv_plan: KvPlan) -> ModelRunner:
+    shape = model.shape
+    size = (shape.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * shape.num_kv_heads, shape.head_dim)
+    cache = KvCache(torch.empty(size, dtype=model.dtype, device=model.device))
+    return ModelRunner(model.model, cache, model.attention, model.adapters)
 
 
 def _constraints(model_dir: Path, vocab_size: int, eos_token_ids: tuple[int, ...]) -> ConstraintGate | None:
@@ -221,9 +251,10 @@ def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:
     )
 
 
-def _kernels(device: torch.device) -> str:
-    """The library, its version, and the card, or the library and instruction set of the CPU, that it computes with."""
-    if device.type == "cuda":
-        return f"torch {torch.__version__} {torch.cuda.get_device_name(device)}"
-    library = " oneDNN" if has_onednn(device) else ""
-    return f"torch {torch.__version__}{library} {torch.backends.cpu.get_cpu_capability()}"
+def _kernels(model: RunnableModel) -> str:
+    """The libraries, their versions, and the card, or the instruction set of the CPU, that they compute with."""
+    libraries = f"{model.library} torch {torch.__version__}".lstrip()
+    if model.device.type == "cuda":
+        return f"{libraries} {torch.cuda.get_device_name(model.device)}"
+    onednn = " oneDNN" if has_onednn(model.device) and not model.library else ""
+    return f"{libraries}{onednn} {torch.backends.cpu.get_cpu_capability()}"

@@ -7,7 +7,7 @@ import psutil
 import torch
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.model_shape import ModelShape
 
 # The rest is for activations, for other replicas on this machine and for whatever else runs on it.
 _CPU_SHARE = 0.3
@@ -47,7 +47,7 @@ class KvPlan:
 
 
 def plan_kv_cache(
-    config: DecoderConfig,
+    config: ModelShape,
     *,
     dtype: torch.dtype,
     block_size: int,
@@ -96,7 +96,7 @@ def available_kv_bytes(device: torch.device, activation_bytes: int) -> int:
     return int(min(psutil.virtual_memory().available, _cgroup_free_bytes()) * _CPU_SHARE)
 
 
-def activation_bytes(config: DecoderConfig, *, max_step_tokens: int, max_running_sequences: int) -> int:
+def activation_bytes(config: ModelShape, *, max_step_tokens: int, max_running_sequences: int) -> int:
     """An upper estimate of a step's own tensors: a layer's activations and some copies of the logits, in float32."""
     widths = 4 * config.hidden_size + 2 * config.qkv_size + 4 * config.mlp_width
     return 4 * (max_step_tokens * widths + 6 * max_running_sequences * config.vocab_size)
@@ -111,7 +111,7 @@ def shown_bytes(num_bytes: float) -> str:
     return f"{num_bytes:.1f} TiB"
 
 
-def _bytes_per_token(config: DecoderConfig, dtype: torch.dtype) -> int:
+def _bytes_per_token(config: ModelShape, dtype: torch.dtype) -> int:
     return config.num_layers * 2 * config.num_kv_heads * config.head_dim * dtype.itemsize
 
 

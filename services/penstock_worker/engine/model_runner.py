@@ -14,7 +14,7 @@ from penstock_worker.engine.prompt_scores import prompt_scores
 from penstock_worker.engine.sequence import TokenLogprobs
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.attention_config import AttentionConfig
-from penstock_worker.models.decoder import Decoder
+from penstock_worker.models.model_shape import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +36,16 @@ class ModelRunner:
     """Computes the chunks of a plan in one pass over the model.
 
     Args:
-        decoder: the model.
-        cache: its keys and values; on the decoder's device.
+        model: ours, or another's.
+        cache: its keys and values; on the model's device.
         attention: what the model's attention computes.
-        adapters: of the decoder's weights.
+        adapters: of the model's weights; None where it takes none.
     """
 
-    def __init__(self, decoder: Decoder, cache: KvCache, attention: AttentionConfig, adapters: AdapterBank) -> None:
-        self._decoder = decoder
+    def __init__(
+        self, model: Model, cache: KvCache, attention: AttentionConfig, adapters: AdapterBank | None = None
+    ) -> None:
+        self._model = model
         self._cache = cache
         self._attention = attention
         self._adapters = adapters
@@ -54,26 +56,27 @@ class ModelRunner:
         if plan.fresh_block_ids:
             self._cache.clear(plan.fresh_block_ids)
         batch = assemble(plan, block_size=self._cache.block_size, padding_block_id=self._cache.padding_block_id)
-        self._adapters.start_step([chunk.adapter_id for chunk in plan.chunks], batch.lengths)
+        if self._adapters is not None:
+            self._adapters.start_step([chunk.adapter_id for chunk in plan.chunks], batch.lengths)
         attention = StepAttention(self._cache, batch, self._attention)
         token_ids, positions, rows = (
             torch.from_numpy(ids).to(self._cache.values.device)
             for ids in (batch.token_ids, batch.positions, batch.logits_rows)
         )
-        hidden = self._decoder.hidden_states(token_ids, positions, attention)
-        values = self._decoder.logits(hidden.index_select(0, rows))
+        hidden = self._model.hidden_states(token_ids, positions, attention)
+        values = self._model.logits(hidden.index_select(0, rows))
         scores: dict[int, list[TokenLogprobs]] = {}
         pooled: dict[int, Vector] = {}
         for chunk, of_chunk in _by_chunk(plan, hidden):
             if chunk.scoring is not None:
-                scores[chunk.key] = prompt_scores(chunk.scoring, of_chunk, self._decoder.logits)
+                scores[chunk.key] = prompt_scores(chunk.scoring, of_chunk, self._model.logits)
             elif chunk.pooling is not None:
                 pooled[chunk.key] = self._pooled(chunk.pooling, of_chunk)
         return StepLogits(values, scores, pooled)
 
     def _pooled(self, pooling: Pooling, hidden: torch.Tensor) -> Vector:
         counting = hidden if pooling is Pooling.MEAN else hidden[-1:]
-        vector: Vector = self._decoder.final_hidden(counting).float().sum(dim=0).cpu().numpy()
+        vector: Vector = self._model.final_hidden(counting).float().sum(dim=0).cpu().numpy()
         return vector
 
 

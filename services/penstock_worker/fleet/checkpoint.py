@@ -5,7 +5,7 @@ from pathlib import Path
 from penstock_shared.directory import ModelSpec
 from penstock_shared.fingerprint import template_fingerprint, tokenizer_fingerprint
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
-from penstock_worker.models.registry import read_model_config
+from penstock_worker.models.registry import read_any_config
 from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.weight_files import weight_files
 
@@ -16,7 +16,7 @@ def inspect_checkpoint(model_dir: Path, name: str) -> ModelSpec:
     Raises:
         InvalidArgumentError: files are missing or wrong, or the architecture is not supported.
     """
-    _, config = read_model_config(model_dir)
+    _, config = read_any_config(model_dir)
     return ModelSpec(
         name=name,
         revision=weights_revision(model_dir, weight_files(model_dir)),

@@ -88,6 +88,13 @@ class ConfigFile:
             raise self.refused(field, "a list of integers from 0 on")
         return value
 
+    def text(self, field: str, default: str) -> str:
+        """A string."""
+        value = self._value(field, default)
+        if not isinstance(value, str):
+            raise self.refused(field, "a string")
+        return value
+
     def strings(self, field: str) -> list[str]:
         """A list of strings; empty where absent."""
         value = self._value(field, [])

@@ -9,6 +9,7 @@ from penstock_worker.models.bloom import read_bloom
 from penstock_worker.models.config_file import ConfigFile, read_json_object
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.falcon import read_falcon
+from penstock_worker.models.foreign_config import ForeignConfig, read_foreign_config
 from penstock_worker.models.gemma2 import read_gemma2
 from penstock_worker.models.gemma3 import read_gemma3
 from penstock_worker.models.gpt2 import read_gpt2
@@ -23,6 +24,8 @@ from penstock_worker.models.qwen2_moe import read_qwen2_moe
 from penstock_worker.models.qwen3 import read_qwen3
 from penstock_worker.models.qwen3_moe import read_qwen3_moe
 from penstock_worker.models.stored_format import read_stored_format
+
+_DECODER_SUFFIXES = ("ForCausalLM", "LMHeadModel")
 
 FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
     "BloomForCausalLM": read_bloom,
@@ -44,17 +47,34 @@ FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
 
 
 def read_model_config(model_dir: Path) -> tuple[str, DecoderConfig]:
-    """Architecture and configuration of the checkpoint in `model_dir`.
+    """Architecture and configuration of the checkpoint in `model_dir`, of one of the families.
 
     Raises:
         InvalidArgumentError: no readable config.json, an architecture that is not supported, or a field that is not.
+    """
+    architecture, config = read_any_config(model_dir)
+    if not isinstance(config, DecoderConfig):
+        raise InvalidArgumentError("config.json architectures", architecture, ", ".join(FAMILIES))
+    return architecture, config
+
+
+def read_any_config(model_dir: Path) -> tuple[str, DecoderConfig | ForeignConfig]:
+    """The same, or where no family knows the architecture, what can be said of a decoder of transformers.
+
+    Raises:
+        InvalidArgumentError: no readable config.json, an architecture that is no decoder, or a field that is not
+            supported.
     """
     file = ConfigFile(read_json_object(model_dir / "config.json"))
     architectures = file.strings("architectures")
     for architecture in architectures:
         if architecture in FAMILIES:
             return architecture, _with_stored_format(FAMILIES[architecture](file), file)
-    raise InvalidArgumentError("config.json architectures", architectures, ", ".join(FAMILIES))
+    for architecture in architectures:
+        if architecture.endswith(_DECODER_SUFFIXES):
+            return architecture, read_foreign_config(file)
+    allowed = f"{', '.join(FAMILIES)}, or another decoder of transformers, named ...{_DECODER_SUFFIXES[0]}"
+    raise InvalidArgumentError("config.json architectures", architectures, allowed)
 
 
 def _with_stored_format(config: DecoderConfig, file: ConfigFile) -> DecoderConfig:

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.checkpoints import FAMILIES, VOCAB_SIZE, WINDOW
+from fakes.checkpoints import FAMILIES, FOREIGN, VOCAB_SIZE, WINDOW
 from near_tie import ReferenceModel, assert_greedy_equal
 from safetensors.torch import load_file, save_file
 
 from penstock_worker.engine.build import EngineConfig, build_engine
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
-from penstock_worker.models.registry import read_model_config
 
 NUM_TOKENS = 64
 POISONED = 9
@@ -39,13 +38,28 @@ def _generate(engine: Engine, prompts: list[list[int]]) -> list[list[int]]:
     return outputs
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("way", ["batch", "chunked", "preempted"])
+def _small_cache(model_dir: Path, *, num_blocks: int) -> EngineConfig:
+    """A KV cache of `num_blocks` blocks of 8 tokens."""
+    _, loaded = build_engine(model_dir, EngineConfig(block_size=8))
+    kv_memory_bytes = (num_blocks + 1) * loaded.kv_plan.block_bytes
+    return EngineConfig(kv_memory_bytes=kv_memory_bytes, max_step_tokens=64, block_size=8)
+
+
+WAYS: dict[str, Callable[[Path], EngineConfig]] = {
+    "batch": lambda _: EngineConfig(),
+    "chunked": lambda _: EngineConfig(max_step_tokens=23, max_running_sequences=5, block_size=4),
+    "preempted": lambda model_dir: _small_cache(model_dir, num_blocks=40),
+}
+"""The ways in which the engine may come to the same output."""
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, *FOREIGN])
+@pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_running_equals_transformers(
     family: str, way: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
     """Every family computes what transformers computes: side by side, in chunks, and again after a preemption."""
-    engine, _ = build_engine(checkpoint(family), _ways(checkpoint(family))[way])
+    engine, _ = build_engine(checkpoint(family), WAYS[way](checkpoint(family)))
     prompts = _prompts(7)
     outputs = _generate(engine, prompts)
     assert {len(output) for output in outputs} == {NUM_TOKENS}
@@ -54,16 +68,7 @@ def test_every_way_of_running_equals_transformers(
         assert_greedy_equal(reference(family), prompt, output)
 
 
-def _ways(model_dir: Path) -> dict[str, EngineConfig]:
-    """The ways in which the engine may come to the same output."""
-    return {
-        "batch": EngineConfig(),
-        "chunked": EngineConfig(max_step_tokens=23, max_running_sequences=5, block_size=4),
-        "preempted": _small_cache(model_dir, num_blocks=40),
-    }
-
-
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *FOREIGN])
 def test_prefix_hits_equal_transformers(
     family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
@@ -102,16 +107,9 @@ def _with_poisoned_token(model_dir: Path, copy_dir: Path) -> Path:
     return copy_dir
 
 
-def _small_cache(model_dir: Path, *, num_blocks: int) -> EngineConfig:
-    """A KV cache of `num_blocks` blocks of 8 tokens."""
-    _, config = read_model_config(model_dir)
-    bytes_per_token = config.num_layers * 2 * config.num_kv_heads * config.head_dim * 4
-    return EngineConfig(kv_memory_bytes=(num_blocks + 1) * 8 * bytes_per_token, max_step_tokens=64, block_size=8)
-
-
 @pytest.mark.gpu
 @pytest.mark.skipif("not __import__('torch').cuda.is_available()", reason="needs a CUDA device")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *FOREIGN])
 def test_cuda_equals_transformers(
     family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
