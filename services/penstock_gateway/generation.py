@@ -49,11 +49,15 @@ class Job:
     adapter: str | None = None
     constraint: Constraint | None = None
 
-    @property
-    def findable_token_ids(self) -> Sequence[int]:
-        """The prompt; empty where every token of it is computed, whatever a replica has of it."""
+    def prompt_names(self) -> PromptNames:
+        """By which replicas are asked what they have of the prompt. None, where they compute all of it in any case."""
         is_computed_whole = self.sampling.prompt_logprobs is not None or self.embedding is not None
-        return () if is_computed_whole else self.prompt_token_ids
+        adapter = self.spec.adapter(self.adapter)
+        return PromptNames(
+            () if is_computed_whole else self.prompt_token_ids,
+            self.cache_salt,
+            adapter="" if adapter is None else adapter.key,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ class Generation:
         self.is_exact = True
         self.is_over = False
         self.is_kept = False
-        self.prompt_names = PromptNames(job.findable_token_ids, job.cache_salt)
+        self.prompt_names = job.prompt_names()
         self.num_prompt_logprobs = 0
         self.queued_s = 0.0
         self._meter = meter

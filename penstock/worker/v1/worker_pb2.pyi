@@ -824,8 +824,8 @@ class PrefixIndexSnapshot(_message.Message):
     The chain function "penstock-blake2b-128-v1" names full blocks of `block_size` tokens; a rest that fills no block has no
     name. With BLAKE2b of a 16-byte digest, unkeyed, and all integers of 32 bits, little-endian:
       root   = BLAKE2b(len(salt) || salt || len(revision) || revision || len(adapter) || adapter)
-               salt: `SequenceGroup.cache_salt`; revision: `Hello.revision`, UTF-8; adapter: its name and revision, empty where
-               there is none; each preceded by its number of bytes.
+               salt: `SequenceGroup.cache_salt`; revision: `Hello.revision`; adapter: "name@revision" of its
+               `types.v1.AdapterSpec`, empty where there is none. Texts in UTF-8; each preceded by its number of bytes.
       hash_1 = BLAKE2b(root || token ids of the first block)
       hash_n = BLAKE2b(hash_(n-1) || token ids of block n)
 

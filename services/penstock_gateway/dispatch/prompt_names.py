@@ -13,11 +13,13 @@ class PromptNames:
     Args:
         token_ids: the prompt.
         cache_salt: only requests of equal salt have names in common.
+        adapter: the key of the adapter that is asked for; empty: none. See `directory.AdapterSpec`.
     """
 
-    def __init__(self, token_ids: Sequence[int], cache_salt: bytes) -> None:
+    def __init__(self, token_ids: Sequence[int], cache_salt: bytes, adapter: str = "") -> None:
         self._token_ids = token_ids
         self._cache_salt = cache_salt
+        self._adapter = adapter
         self._hashes: dict[tuple[str, int], list[bytes]] = {}
 
     @property
@@ -29,7 +31,7 @@ class PromptNames:
         """The names, in order, at replicas of this revision and block size."""
         key = (revision, block_size)
         if key not in self._hashes:
-            root = root_hash(cache_salt=self._cache_salt, revision=revision)
+            root = root_hash(cache_salt=self._cache_salt, revision=revision, adapter=self._adapter)
             blocks = prefix_blocks(root, self._token_ids[:-1], block_size)
             self._hashes[key] = [block.hash for block in blocks]
         return self._hashes[key]

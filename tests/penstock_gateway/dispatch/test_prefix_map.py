@@ -32,12 +32,13 @@ def test_what_is_found_is_the_longest_beginning(num_blocks: int) -> None:
     assert prefixes.num_found_tokens(PROMPT) == 8 * num_blocks
 
 
-def test_other_salts_and_revisions_find_nothing() -> None:
+def test_other_salts_adapters_and_revisions_find_nothing() -> None:
     """They have no names in common."""
     prefixes, other = _map(), _map(revision="r2")
     for each in (prefixes, other):
         each.take_snapshot(0, NAMES, is_continuation=False)
     assert prefixes.num_found_tokens(PromptNames(range(40), b"other")) == 0
+    assert prefixes.num_found_tokens(PromptNames(range(40), b"salt", adapter="a@1")) == 0
     assert other.num_found_tokens(PROMPT) == 0
 
 
