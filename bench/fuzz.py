@@ -13,6 +13,7 @@ import random
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +82,8 @@ def _fuzz(address: str, watch: Watch, arguments: argparse.Namespace) -> Tally:
             try:
                 tally.counts += make_round(arguments.seed + tally.num_rounds, _ROUND_EXAMPLES)
             except Exception as error:  # noqa: BLE001 - the verdict tells it
-                tally.failure = f"round of seed {arguments.seed + tally.num_rounds}: {error!r} {error.__notes__}"
+                told = "".join(traceback.format_exception(error))
+                tally.failure = f"round of seed {arguments.seed + tally.num_rounds}: {told}"
                 break
             tally.num_rounds += 1
             if elapsed_s - told >= 60:

@@ -12,6 +12,9 @@ from penstock_worker.engine.sequence import SamplingOptions, Sequence
 
 _Row = tuple[int, Sequence]
 
+# Beyond these a repetition penalty makes float32 overflow; they already rank what was seen above or below all else.
+_LEAST_REPETITION, _GREATEST_REPETITION = 1e-30, 1e30
+
 
 def edited(logits: torch.Tensor, sequences: ReadOnlyList[Sequence]) -> torch.Tensor:
     """The logits after penalties, bias and mask, in this order: `logits` itself where nobody wants any, else a copy.
@@ -56,6 +59,7 @@ def _penalize(logits: torch.Tensor, rows: list[_Row]) -> None:
     samplings = [sequence.request.sampling for _, sequence in rows]
     penalties = torch.tensor([[s.repetition_penalty, s.presence_penalty, s.frequency_penalty] for s in samplings])
     repetition, presence, frequency = penalties[owners].to(logits).unbind(1)
+    repetition = repetition.clamp(_LEAST_REPETITION, _GREATEST_REPETITION)
     flat, places, num_in_output = logits.view(-1), places.to(logits.device), num_in_output.to(logits)
     values = flat[places]
     values = torch.where(values > 0, values / repetition, values * repetition)

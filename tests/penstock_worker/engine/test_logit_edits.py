@@ -29,6 +29,14 @@ def test_repetition_penalty_counts_prompt_and_output() -> None:
     assert _edit(_sequence([2, 2], [3], repetition_penalty=2.0)) == [1.0, -2.0, 2.0, -16.0]
 
 
+@pytest.mark.parametrize("penalty", [5e-324, 6.7e-101, 1e-38, 1e38, 1e300])
+def test_extreme_repetition_penalties_leave_finite_logits(penalty: float) -> None:
+    """What is 0 or infinite in float32 is an allowed penalty: it must not end the sequence as the model's failure."""
+    seen = _edit(_sequence([0, 1, 2, 3], [], repetition_penalty=penalty))
+    assert all(math.isfinite(logit) for logit in seen)
+    assert max(range(4), key=seen.__getitem__) == 2
+
+
 def test_presence_penalty_counts_the_output_once() -> None:
     """The prompt does not count, nor how often."""
     assert _edit(_sequence([1], [2, 2, 3], presence_penalty=0.5)) == [1.0, -2.0, 3.5, -8.5]
