@@ -9,6 +9,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from penstock.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 from penstock.types.v1 import types_pb2
 from penstock_gateway.requests import ChatInput, ChatMessage, Input, TextInput, Tool
+from penstock_gateway.text.abandoned_calls import AbandonedCalls
 from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_shared.channels import RetryBudget, call_with_retries
 from penstock_shared.deadlines import Deadline
@@ -27,6 +28,7 @@ _SERVICE = "penstock.tokenizer.v1.TokenizerService"
 _VOCABULARY_TIMEOUT_S = 30.0
 _PROBE_TIMEOUT_S = 1.0
 _RETRY_AFTER_S = 1.0
+_MAX_ABANDONED_CALLS = 256
 # What the caller can mend, or must wait for; any other failure is the tokenizer's own.
 _PASSED_ON = frozenset(
     {
@@ -45,6 +47,7 @@ class TokenizerClient:
         self._stub = tokenizer_pb2_grpc.TokenizerServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self._budget = RetryBudget()
+        self._abandoned = AbandonedCalls(_MAX_ABANDONED_CALLS)
 
     async def encode(self, given: Input, spec: ModelSpec, deadline: Deadline, *, field: str) -> list[int]:
         """The prompt's token ids.
@@ -112,7 +115,7 @@ class TokenizerClient:
 
     async def _call(self, call: Callable[[float], Awaitable[ResponseT]], deadline: Deadline) -> ResponseT:
         try:
-            return await call_with_retries(call, deadline=deadline, budget=self._budget)
+            return await self._abandoned.wait_for(call_with_retries(call, deadline=deadline, budget=self._budget))
         except grpc.aio.AioRpcError as error:
             raise _mapped(error) from error
 
