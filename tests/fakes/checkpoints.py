@@ -19,7 +19,9 @@ from transformers import (
     FalconForCausalLM,
     Gemma2Config,
     Gemma2ForCausalLM,
+    Gemma3Config,
     Gemma3ForCausalLM,
+    Gemma3ForConditionalGeneration,
     Gemma3TextConfig,
     GPT2Config,
     GPT2LMHeadModel,
@@ -119,6 +121,21 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
     "gemma3": lambda: Gemma3ForCausalLM(
         Gemma3TextConfig(
             **_SHAPE, head_dim=32, sliding_window=WINDOW, query_pre_attn_scalar=24, layer_types=_LAYER_TYPES
+        )
+    ),
+    "gemma3_with_images": lambda: Gemma3ForConditionalGeneration(
+        Gemma3Config(
+            text_config={**_SHAPE, "head_dim": 32, "sliding_window": WINDOW, "layer_types": _LAYER_TYPES},
+            vision_config={
+                "hidden_size": 32,
+                "intermediate_size": 32,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            mm_tokens_per_image=4,
+            image_token_index=VOCAB_SIZE - 1,
         )
     ),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**_TOKENS, n_embd=64, n_layer=3, n_head=4, n_positions=512)),

@@ -123,6 +123,10 @@ class ConfigFile:
             raise self.refused(field, "an object of objects")
         return [ConfigFile(item, f"{self._name} {field} {name}") for name, item in value.items()]
 
+    def with_defaults(self, defaults: dict[str, Any]) -> "ConfigFile":
+        """The same object, in which absent fields have these values."""
+        return ConfigFile(defaults | self._fields, self._name)
+
     def optional_positive_integer(self, field: str, default: int) -> int | None:
         """A count that an explicit null switches off."""
         if field in self._fields and self._fields[field] is None:

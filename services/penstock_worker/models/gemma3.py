@@ -10,6 +10,13 @@ from penstock_worker.models.rope_config import RopeConfig, read_scaling
 
 _DEFAULT_WINDOW = 4096
 _DEFAULT_PATTERN = 6
+# The authors' checkpoints leave these out of `text_config`.
+_TEXT_DEFAULTS = {
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "vocab_size": 262_208,
+    "max_position_embeddings": 131_072,
+}
 _GLOBAL_THETA, _LOCAL_THETA = 1_000_000.0, 10_000.0
 
 
@@ -29,6 +36,15 @@ def read_gemma3(file: ConfigFile) -> DecoderConfig:
         logit_cap=file.optional_positive_number("final_logit_softcapping", None),
         names=replace(GEMMA_NAMES, qk_norms=QK_NORMS),
     )
+
+
+def read_gemma3_text(file: ConfigFile) -> DecoderConfig:
+    """The text part of a checkpoint that also sees images; what belongs to that is not loaded."""
+    config = read_gemma3(file.section("text_config").with_defaults(_TEXT_DEFAULTS))
+    names = replace(
+        config.names, base="language_model.model.", ignored_prefixes=("vision_tower.", "multi_modal_projector.")
+    )
+    return replace(config, names=names)
 
 
 def _read_ropes(file: ConfigFile, context_length: int) -> tuple[RopeConfig, RopeConfig]:

@@ -11,7 +11,7 @@ from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.falcon import read_falcon
 from penstock_worker.models.foreign_config import ForeignConfig, read_foreign_config
 from penstock_worker.models.gemma2 import read_gemma2
-from penstock_worker.models.gemma3 import read_gemma3
+from penstock_worker.models.gemma3 import read_gemma3, read_gemma3_text
 from penstock_worker.models.gpt2 import read_gpt2
 from penstock_worker.models.gpt_neox import read_gpt_neox
 from penstock_worker.models.llama import read_llama
@@ -34,6 +34,7 @@ FAMILIES: dict[str, Callable[[ConfigFile], DecoderConfig]] = {
     "GPTNeoXForCausalLM": read_gpt_neox,
     "Gemma2ForCausalLM": read_gemma2,
     "Gemma3ForCausalLM": read_gemma3,
+    "Gemma3ForConditionalGeneration": read_gemma3_text,
     "LlamaForCausalLM": read_llama,
     "MistralForCausalLM": read_mistral,
     "MixtralForCausalLM": read_mixtral,

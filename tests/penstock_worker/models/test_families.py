@@ -39,6 +39,15 @@ def test_gemma_3_reads_its_ropes_from_their_old_and_new_place(tmp_path: Path) ->
         assert config.ropes[:2] == (RopeConfig(1e4), RopeConfig(1e6, LinearScaling(8.0)))
 
 
+def test_gemma_3_with_images_is_read_from_its_text_part(tmp_path: Path) -> None:
+    """The authors' files say no more than this of the text part; the rest is as in transformers."""
+    text = {"hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 6, "sliding_window": 1024}
+    config = _read(tmp_path, "Gemma3ForConditionalGeneration", text_config=text, vision_config={})
+    assert (config.num_heads, config.num_kv_heads, config.head_dim) == (8, 4, 256)
+    assert (config.vocab_size, config.context_length) == (262_208, 131_072)
+    assert config.attention.windows == (1024,) * 5 + (None,)
+
+
 def test_gemma_2_alternates_and_caps_by_default(tmp_path: Path) -> None:
     """The fields that early checkpoints leave out, and what an explicit null means."""
     config = _read(tmp_path, "Gemma2ForCausalLM", **_LEAST)
