@@ -121,6 +121,7 @@ class Contest:
             self._say(f"{contestant.kind.title}: {failure}")
             await contestant.stop()
         if is_warm_up:
+            self._say(f"{contestant.kind.title}: warm")
             return
         for name, figures in found.items():
             turns.rounds.setdefault(name, []).append(figures)

@@ -38,7 +38,6 @@ class Context:
         parameters.n_seq_max = options.max_num_sequences
         parameters.n_threads = parameters.n_threads_batch = options.num_threads
         parameters.kv_unified = True
-        parameters.type_k = parameters.type_v = llama_cpp.GGML_TYPE_BF16
         self._context = llama_cpp.llama_init_from_model(self._model, parameters)
         self._memory = llama_cpp.llama_get_memory(self._context)
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model))
@@ -78,7 +77,7 @@ def _num_common(prompts: Prompts) -> int:
 
 
 def load(options: Options) -> tuple[str, Generate]:
-    """Greedy; int8 is q8_0."""
+    """Greedy; int8 is q8_0. Keys and values are fp16, its default."""
     context = Context(options)
 
     def generate(prompts: Prompts, num_tokens: int) -> Times:
