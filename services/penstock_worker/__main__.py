@@ -12,6 +12,7 @@ from penstock_shared.errors import PenstockError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.settings import fail_start, load_settings
 from penstock_worker.cluster import running_ray
+from penstock_worker.fleet.adapter_list import want_adapters
 from penstock_worker.fleet.checkpoint import inspect_checkpoint
 from penstock_worker.ray_watch import wait_for_ray_death
 from penstock_worker.settings import WorkerSettings
@@ -43,7 +44,9 @@ def _prepare(settings: WorkerSettings) -> ModelSpec:
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     if settings.fleet_credential_file is not None:
         FleetCredential.load(settings.fleet_credential_file)
-    return inspect_checkpoint(settings.model_dir, settings.model_name)
+    spec = inspect_checkpoint(settings.model_dir, settings.model_name)
+    want_adapters(settings)
+    return spec
 
 
 async def _serve(settings: WorkerSettings, spec: ModelSpec) -> None:

@@ -38,6 +38,9 @@ class WorkerSettings(ServiceSettings):
     max_step_tokens: int = Field(2048, ge=1)
     block_size: int = Field(16, ge=1)
     prefix_cache: bool = True
+    # Loaded at the start: every folder in `adapters_dir` that holds an adapter, by its own name, and these, by name.
+    adapters_dir: Path | None = None
+    adapters: dict[str, Path] = Field(default_factory=dict)
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
     # What nodes of the same Ray prove themselves with.
     ray_token_file: Path | None = None

@@ -19,15 +19,20 @@ def save_adapter(
     targets: Sequence[str] = ALL_TARGETS,
     rank: int = 4,
     seed: int = 0,
+    is_transposed: bool = False,
     **config: Any,
 ) -> Path:
-    """Writes an adapter of the checkpoint in `model_dir` to `adapter_dir` and returns it; `config` adds fields."""
+    """Writes an adapter of the checkpoint in `model_dir` to `adapter_dir` and returns it; `config` adds fields.
+
+    `is_transposed`: the checkpoint stores weights [in, out], as GPT-2's.
+    """
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, weight in load_file(model_dir / "model.safetensors").items():
         module = name.removesuffix(".weight")
         if weight.ndim == 2 and module.rpartition(".")[2] in targets:
-            shapes = {"A": (rank, weight.shape[1]), "B": (weight.shape[0], rank)}
+            out_size, in_size = weight.t().shape if is_transposed else weight.shape
+            shapes = {"A": (rank, in_size), "B": (out_size, rank)}
             for part, shape in shapes.items():
                 tensors[f"base_model.model.{module}.lora_{part}.weight"] = torch.randn(shape, generator=generator) * 0.2
     adapter_dir.mkdir(parents=True)
@@ -49,6 +54,8 @@ def save_merged(model_dir: Path, adapter_dir: Path, merged_dir: Path) -> Path:
         if name.endswith(".lora_A.weight"):
             module = name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
             b = low_rank[name.replace("lora_A", "lora_B")]
-            weights[f"{module}.weight"] += scale * b @ low_rank[name]
+            added = scale * b @ low_rank[name]
+            weight = weights[f"{module}.weight"]
+            weight += added.t() if config.get("fan_in_fan_out") else added
     save_file(weights, merged_dir / "model.safetensors", metadata={"format": "pt"})
     return merged_dir

@@ -1,7 +1,9 @@
 """A replica's process that lives, loads and dies when the test says so."""
 
 import asyncio
+from pathlib import Path
 
+from penstock_shared.directory import AdapterSpec
 from penstock_worker.fleet.supervisor import ReplicaDiedError
 from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
 
@@ -19,11 +21,15 @@ class ScriptedReplica:
 
     Attributes:
         loads: what the next loads answer; a replica that finds none loads well.
+        refusals: why adapters of these names cannot be loaded.
+        adapters: those that it has, by name. They are gone with the process.
         calls: what the supervisor asked for.
     """
 
     def __init__(self) -> None:
         self.loads: list[Registration | LoadFailure | ReplicaDiedError] = []
+        self.refusals: dict[str, str] = {}
+        self.adapters: dict[str, AdapterSpec] = {}
         self.calls: list[str] = []
         self.is_placed = asyncio.Event()
         self.is_placed.set()
@@ -42,6 +48,7 @@ class ScriptedReplica:
         """A fresh one."""
         self._incarnation += 1
         self._death.clear()
+        self.adapters = {}
         return ProcessInfo(pid=1000 + self._incarnation, incarnation=self._incarnation)
 
     async def load(self) -> Registration | LoadFailure:
@@ -51,6 +58,17 @@ class ScriptedReplica:
         if isinstance(loaded, ReplicaDiedError):
             raise loaded
         return loaded
+
+    async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
+        """Has it, unless scripted otherwise."""
+        if spec.name in self.refusals:
+            return LoadFailure(self.refusals[spec.name])
+        self.adapters[spec.name] = spec
+        return None
+
+    async def unload_adapter(self, name: str) -> None:
+        """Has it no more."""
+        self.adapters.pop(name, None)
 
     async def wait_for_death(self) -> None:
         """Until `die`."""

@@ -60,6 +60,16 @@ class FleetServiceStub(object):
                 request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.SerializeToString,
                 response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.LoadAdapter = channel.unary_unary(
+                '/penstock.fleet.v1.FleetService/LoadAdapter',
+                request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterRequest.SerializeToString,
+                response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterResponse.FromString,
+                _registered_method=True)
+        self.UnloadAdapter = channel.unary_unary(
+                '/penstock.fleet.v1.FleetService/UnloadAdapter',
+                request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterRequest.SerializeToString,
+                response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterResponse.FromString,
+                _registered_method=True)
 
 
 class FleetServiceServicer(object):
@@ -99,6 +109,24 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LoadAdapter(self, request, context):
+        """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
+        loaded already stays as it is.
+        INVALID_ARGUMENT     no adapter for this model is at that path.
+        FAILED_PRECONDITION  another adapter of that name is loaded, or a replica cannot load it; the message says why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UnloadAdapter(self, request, context):
+        """Takes an adapter away: new requests that name it are refused, those that run are finished.
+        NOT_FOUND  no such adapter; the message names those that there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FleetServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -121,6 +149,16 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.FromString,
                     response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.SerializeToString,
+            ),
+            'LoadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.LoadAdapter,
+                    request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterRequest.FromString,
+                    response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterResponse.SerializeToString,
+            ),
+            'UnloadAdapter': grpc.unary_unary_rpc_method_handler(
+                    servicer.UnloadAdapter,
+                    request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterRequest.FromString,
+                    response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -237,6 +275,60 @@ class FleetService(object):
             '/penstock.fleet.v1.FleetService/Drain',
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.SerializeToString,
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LoadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.fleet.v1.FleetService/LoadAdapter',
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterRequest.SerializeToString,
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UnloadAdapter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.fleet.v1.FleetService/UnloadAdapter',
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterRequest.SerializeToString,
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.UnloadAdapterResponse.FromString,
             options,
             channel_credentials,
             insecure,

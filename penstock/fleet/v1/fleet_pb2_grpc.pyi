@@ -47,6 +47,16 @@ class FleetServiceStub:
     """Sets how many replicas of a model are wanted."""
     Drain: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DrainRequest, _fleet_pb2.DrainResponse]
     """Takes a replica out of service when its work is done."""
+    LoadAdapter: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]
+    """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
+    loaded already stays as it is.
+      INVALID_ARGUMENT     no adapter for this model is at that path.
+      FAILED_PRECONDITION  another adapter of that name is loaded, or a replica cannot load it; the message says why.
+    """
+    UnloadAdapter: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UnloadAdapterRequest, _fleet_pb2.UnloadAdapterResponse]
+    """Takes an adapter away: new requests that name it are refused, those that run are finished.
+      NOT_FOUND  no such adapter; the message names those that there are.
+    """
 
 @_typing.type_check_only
 class FleetServiceAsyncStub(FleetServiceStub):
@@ -67,6 +77,16 @@ class FleetServiceAsyncStub(FleetServiceStub):
     """Sets how many replicas of a model are wanted."""
     Drain: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DrainRequest, _fleet_pb2.DrainResponse]  # type: ignore[assignment]
     """Takes a replica out of service when its work is done."""
+    LoadAdapter: _aio.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]  # type: ignore[assignment]
+    """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
+    loaded already stays as it is.
+      INVALID_ARGUMENT     no adapter for this model is at that path.
+      FAILED_PRECONDITION  another adapter of that name is loaded, or a replica cannot load it; the message says why.
+    """
+    UnloadAdapter: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UnloadAdapterRequest, _fleet_pb2.UnloadAdapterResponse]  # type: ignore[assignment]
+    """Takes an adapter away: new requests that name it are refused, those that run are finished.
+      NOT_FOUND  no such adapter; the message names those that there are.
+    """
 
 class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     """The fleet controller. Callers present the fleet credential.
@@ -108,5 +128,27 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.DrainResponse, _abc.Awaitable[_fleet_pb2.DrainResponse]]:
         """Takes a replica out of service when its work is done."""
+
+    @_abc_1.abstractmethod
+    def LoadAdapter(
+        self,
+        request: _fleet_pb2.LoadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.LoadAdapterResponse, _abc.Awaitable[_fleet_pb2.LoadAdapterResponse]]:
+        """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
+        loaded already stays as it is.
+          INVALID_ARGUMENT     no adapter for this model is at that path.
+          FAILED_PRECONDITION  another adapter of that name is loaded, or a replica cannot load it; the message says why.
+        """
+
+    @_abc_1.abstractmethod
+    def UnloadAdapter(
+        self,
+        request: _fleet_pb2.UnloadAdapterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.UnloadAdapterResponse, _abc.Awaitable[_fleet_pb2.UnloadAdapterResponse]]:
+        """Takes an adapter away: new requests that name it are refused, those that run are finished.
+          NOT_FOUND  no such adapter; the message names those that there are.
+        """
 
 def add_FleetServiceServicer_to_server(servicer: FleetServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -10,6 +10,7 @@ from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import ModelSpec
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
+from penstock_worker.fleet.adapter_list import AdapterList
 from penstock_worker.fleet.controller import FleetController
 from penstock_worker.fleet.directory import FleetDirectory, VersionFile
 from penstock_worker.fleet.ray_replica import RayReplica
@@ -67,6 +68,8 @@ class FleetActor:
             spec=self._spec,
             directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time)),
             processes=processes,
+            model_dir=settings.model_dir,
+            adapters=AdapterList.of(settings),
             tracer=make_tracer("penstock-fleet", settings),
             credential=None if credential_file is None else FleetCredential.load(credential_file),
         )

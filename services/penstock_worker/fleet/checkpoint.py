@@ -1,13 +1,18 @@
-"""What the fleet states about a checkpoint before any replica has loaded it; reads no weights."""
+"""What the fleet states about a checkpoint and its adapters before any replica has loaded them; reads no weights."""
 
+import re
 from pathlib import Path
 
-from penstock_shared.directory import ModelSpec
+from penstock_shared.directory import AdapterSpec, ModelSpec
+from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.fingerprint import template_fingerprint, tokenizer_fingerprint
+from penstock_worker.models.adapter_file import open_adapter
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
 from penstock_worker.models.registry import read_any_config
 from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.weight_files import weight_files
+
+_ADAPTER_NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def inspect_checkpoint(model_dir: Path, name: str) -> ModelSpec:
@@ -28,3 +33,15 @@ def inspect_checkpoint(model_dir: Path, name: str) -> ModelSpec:
         vocab_size=config.vocab_size,
         tokenizer_path=str(model_dir),
     )
+
+
+def inspect_adapter(adapter_dir: Path, name: str, model_dir: Path) -> AdapterSpec:
+    """The specification of the adapter in `adapter_dir` for the checkpoint in `model_dir`.
+
+    Raises:
+        InvalidArgumentError: it can have no such name, or is no adapter for this model.
+    """
+    if _ADAPTER_NAME.fullmatch(name) is None:
+        raise InvalidArgumentError("name", name, "1 to 128 letters, digits, '.', '_', '-'")
+    _, config = read_model_config(model_dir)
+    return AdapterSpec(name, open_adapter(adapter_dir, config).revision)

@@ -1,6 +1,7 @@
 """A replica as a Ray actor in a placement group of its own; both outlive the fleet actor, which finds them by name."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from ray.exceptions import ActorUnavailableError, RayActorError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from penstock_shared.directory import AdapterSpec
 from penstock_worker.cluster import NAMESPACE
 from penstock_worker.fleet.supervisor import ReplicaDiedError
 from penstock_worker.replica.actor import ReplicaActor
@@ -66,6 +68,15 @@ class RayReplica:
         if isinstance(loaded, Registration):
             self._address = loaded.address
         return loaded
+
+    async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
+        """See `ReplicaActor.load_adapter`."""
+        failure: LoadFailure | None = await self._call("load_adapter", spec, path)
+        return failure
+
+    async def unload_adapter(self, name: str) -> None:
+        """See `ReplicaActor.unload_adapter`."""
+        await self._call("unload_adapter", name)
 
     async def wait_for_death(self) -> None:
         """A stream of our own breaks milliseconds after the process; Ray's pending call takes seconds to say so."""

@@ -1,23 +1,33 @@
 """`FleetService` over gRPC."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
 
 from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock_shared.directory import directory_to_proto
-from penstock_shared.errors import UnimplementedError
+from penstock_shared.errors import NotFoundError, UnimplementedError
+from penstock_worker.fleet.adapters import FleetAdapters
 from penstock_worker.fleet.directory import FleetDirectory
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class FleetService(fleet_pb2_grpc.FleetServiceServicer):
-    """Tells of the directory."""
+    """Tells of the directory, and changes what is loaded.
 
-    def __init__(self, directory: FleetDirectory) -> None:
+    Args:
+        directory: what there is.
+        model: the name of the one model.
+        adapters: its adapters.
+    """
+
+    def __init__(self, directory: FleetDirectory, model: str, adapters: FleetAdapters) -> None:
         self._directory = directory
+        self._model = model
+        self._adapters = adapters
 
     async def WatchReplicas(  # noqa: N802 - gRPC's naming
         self, _request: fleet_pb2.WatchReplicasRequest, _context: Context
@@ -43,3 +53,23 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
     ) -> fleet_pb2.DrainResponse:
         """Not yet."""
         raise UnimplementedError("Drain")
+
+    async def LoadAdapter(  # noqa: N802 - gRPC's naming
+        self, request: fleet_pb2.LoadAdapterRequest, _context: Context
+    ) -> fleet_pb2.LoadAdapterResponse:
+        """On every replica."""
+        self._check_model(request.model)
+        await self._adapters.load(request.name, Path(request.path))
+        return fleet_pb2.LoadAdapterResponse(directory=directory_to_proto(self._directory.current))
+
+    async def UnloadAdapter(  # noqa: N802 - gRPC's naming
+        self, request: fleet_pb2.UnloadAdapterRequest, _context: Context
+    ) -> fleet_pb2.UnloadAdapterResponse:
+        """From every replica."""
+        self._check_model(request.model)
+        await self._adapters.unload(request.name)
+        return fleet_pb2.UnloadAdapterResponse(directory=directory_to_proto(self._directory.current))
+
+    def _check_model(self, name: str) -> None:
+        if name and name != self._model:
+            raise NotFoundError("model", name, [self._model])

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
-from penstock_shared.directory import ModelSpec, ReplicaInfo, ReplicaState
+from penstock_shared.directory import AdapterSpec, ModelSpec, ReplicaInfo, ReplicaState
 from penstock_shared.logs import get_logger
 from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
 
@@ -29,6 +30,12 @@ class ReplicaProcess(Protocol):
     async def load(self) -> Registration | LoadFailure:
         """Has it load and serve; returns when it serves."""
 
+    async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
+        """Has it load an adapter; returns when requests can name it, or why they cannot."""
+
+    async def unload_adapter(self, name: str) -> None:
+        """Has it refuse an adapter to new requests; nothing, where it has none of that name."""
+
     async def wait_for_death(self) -> None:
         """Raises ReplicaDiedError, within milliseconds, when the process ends."""
 
@@ -47,6 +54,7 @@ class ReplicaSupervisor:
         spec: what it must serve.
         process: the replica.
         publish: told of every stage.
+        prepare: brings a replica that has loaded to what it needs besides before it serves.
         sleep: waits a number of seconds.
     """
 
@@ -57,11 +65,13 @@ class ReplicaSupervisor:
         process: ReplicaProcess,
         *,
         publish: Callable[[ReplicaInfo], None],
+        prepare: Callable[[ReplicaProcess], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spec = spec
         self._process = process
         self._publish = publish
+        self._prepare = prepare
         self._sleep = sleep
         self._log = get_logger("fleet")
         self._info = ReplicaInfo(
@@ -73,6 +83,11 @@ class ReplicaSupervisor:
             revision="",
             numerics_fingerprint="",
         )
+
+    @property
+    def process(self) -> ReplicaProcess:
+        """The replica."""
+        return self._process
 
     @property
     def info(self) -> ReplicaInfo:
@@ -119,6 +134,8 @@ class ReplicaSupervisor:
             self._enter(ReplicaState.FAILED, detail=flaw or "")
             await self._process.remove()
             return False
+        if self._prepare is not None:
+            await self._prepare(self._process)
         self._register(loaded)
         return True
 

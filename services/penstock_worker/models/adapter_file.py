@@ -1,17 +1,15 @@
 """A LoRA adapter on disk: checked against the model that it is for before anything of it is read. Needs no torch."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.adapter_config import LoraConfig, read_lora_config
 from penstock_worker.models.adapter_modules import AdaptableModule, adaptable_modules, target_names
 from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.safetensors_header import read_header
 from penstock_worker.models.weight_files import first_names
 
 _FILE_NAME = "adapter_model.safetensors"
@@ -57,22 +55,13 @@ def open_adapter(adapter_dir: Path, model: DecoderConfig) -> AdapterFile:
 
 
 def _shapes(path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    reader = _open(path)
-    for name in reader.keys():  # noqa: SIM118 - no dictionary
-        entry = reader.get_slice(name)
-        if entry.get_dtype() not in _DTYPES:
-            raise InvalidArgumentError(f"tensor {name} dtype", entry.get_dtype(), ", ".join(_DTYPES))
-        yield name, tuple(entry.get_shape())
+    for name, entry in read_header(path).items():
+        if entry.dtype not in _DTYPES:
+            raise InvalidArgumentError(f"tensor {name} dtype", entry.dtype, ", ".join(_DTYPES))
+        yield name, entry.shape
 
 
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="np")
-    except (OSError, SafetensorError) as error:
-        raise InvalidArgumentError(str(path), str(error), "a LoRA adapter as a safetensors file") from None
-
-
-def _module_names(shapes: Mapping[str, object], known: Any, targets: list[str]) -> list[str]:
+def _module_names(shapes: Mapping[str, object], known: Collection[str], targets: list[str]) -> list[str]:
     """The modules that the tensors belong to, in the model's order."""
     found, unknown = set(), []
     for name in shapes:

@@ -4,10 +4,13 @@ import asyncio
 import os
 import sys
 import time
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.errors import PenstockError
+from penstock_shared.directory import AdapterSpec
+from penstock_shared.errors import NotFoundError, PenstockError
 from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
@@ -38,6 +41,7 @@ class ReplicaActor:
         self._tracer = make_tracer("penstock-worker", settings)
         self._loading: asyncio.Task[Registration | LoadFailure] | None = None
         self._server: ReplicaServer | None = None
+        self._engine: Engine | None = None
 
     async def process(self) -> ProcessInfo:
         """Answers as soon as the process runs."""
@@ -48,6 +52,23 @@ class ReplicaActor:
         if self._loading is None:
             self._loading = asyncio.create_task(self._load())
         return await asyncio.shield(self._loading)
+
+    async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
+        """Loads an adapter beside what runs. Comes after `load`."""
+        assert self._engine is not None, "load comes first"
+        try:
+            await asyncio.to_thread(self._engine.adapters.load, spec, path)
+        except (PenstockError, OSError) as error:
+            return LoadFailure(str(error))
+        self._log.info("adapter loaded", replica=self._replica_id, adapter=spec.name, revision=spec.revision)
+        return None
+
+    async def unload_adapter(self, name: str) -> None:
+        """Refuses an adapter from now on; what runs with it is finished."""
+        assert self._engine is not None, "load comes first"
+        with suppress(NotFoundError):
+            self._engine.adapters.unload(name)
+            self._log.info("adapter unloaded", replica=self._replica_id, adapter=name)
 
     async def wait_for_death(self) -> None:
         """Never returns: the pending call fails with the process."""
@@ -64,6 +85,7 @@ class ReplicaActor:
             engine, model = await asyncio.to_thread(self._build)
             fingerprint = await asyncio.to_thread(tokenizer_fingerprint, self._settings.model_dir)
             registration = await self._serve(engine, model, fingerprint)
+            self._engine = engine
         except (PenstockError, OSError) as error:
             self._log.error("loading failed", replica=self._replica_id, error=str(error))
             return LoadFailure(str(error))

@@ -67,6 +67,29 @@ def test_many_adapters_in_one_batch_equal_merged_weights(
         assert_greedy_equal(references[name], prompt, outputs[key])
 
 
+@pytest.mark.parametrize(
+    ("family", "targets"),
+    [
+        ("phi3", ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]),
+        ("gpt2", ["c_attn", "c_proj", "c_fc"]),
+        ("falcon_new", ["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"]),
+    ],
+)
+def test_fused_and_transposed_projections_equal_merged_weights(
+    family: str, targets: list[str], tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    """Families that store queries, keys and values in one tensor, in an order of their own, or sideways."""
+    model_dir, is_transposed = checkpoint(family), family == "gpt2"
+    adapter_dir = save_adapter(
+        model_dir, tmp_path / "law", targets=targets, is_transposed=is_transposed, fan_in_fan_out=is_transposed
+    )
+    engine, _ = build_engine(model_dir, EngineConfig())
+    load(engine, model_dir, adapter_dir, "law")
+    add(engine, 0, "law")
+    merged = ReferenceModel(save_merged(model_dir, adapter_dir, tmp_path / "merged"))
+    assert_greedy_equal(merged, PROMPT, run(engine)[0])
+
+
 def test_equal_prompts_of_different_adapters_share_no_keys_and_values(
     tmp_path: Path, checkpoint: Callable[[str], Path]
 ) -> None:

@@ -12,6 +12,7 @@ from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, ModelSpec, ReplicaState, directory_from_proto
 from penstock_shared.tracing import Tracer
+from penstock_worker.fleet.adapter_list import AdapterList
 from penstock_worker.fleet.controller import FleetController
 from penstock_worker.fleet.directory import FleetDirectory, VersionFile
 from penstock_worker.replica.registration import LoadFailure
@@ -28,6 +29,8 @@ class Fleet:
             spec=spec,
             directory=FleetDirectory(VersionFile(state_file, wall_clock=lambda: 0.0)),
             processes={f"tiny-{index}": replica for index, replica in enumerate(self.replicas)},
+            model_dir=state_file.parent,
+            adapters=AdapterList(state_file.with_name("adapters.json")),
             tracer=Tracer("fleet"),
             credential=CREDENTIAL,
         )

@@ -1,0 +1,133 @@
+"""Adapters of a model: wanted once, loaded on every replica, whenever that starts."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock_shared.directory import AdapterSpec
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PenstockError
+from penstock_shared.logs import get_logger
+from penstock_worker.fleet.adapter_list import AdapterList
+from penstock_worker.fleet.checkpoint import inspect_adapter
+from penstock_worker.fleet.supervisor import ReplicaDiedError, ReplicaProcess
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    spec: AdapterSpec
+    path: Path
+
+
+class FleetAdapters:
+    """Keeps all replicas alike: an adapter is published when every serving one has it, and not after one lets go.
+
+    Args:
+        model_dir: of the checkpoint that they are for.
+        wanted: remembers them.
+        serving: the replicas that serve now.
+        publish: told of the adapters that requests may name.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_dir: Path,
+        wanted: AdapterList,
+        serving: Callable[[], Sequence[ReplicaProcess]],
+        publish: Callable[[tuple[AdapterSpec, ...]], None],
+    ) -> None:
+        self._model_dir = model_dir
+        self._list = wanted
+        self._serving = serving
+        self._publish = publish
+        self._wanted: dict[str, _Wanted] = {}
+        self._lock = asyncio.Lock()  # one change at a time; a replica that comes up is such a change
+        self._log = get_logger("fleet")
+
+    async def restore(self) -> None:
+        """Takes over those that were wanted before. To be called before any replica is brought up."""
+        for name, path in self._list.read().items():
+            try:
+                self._wanted[name] = await self._inspect(name, path)
+            except PenstockError as error:
+                self._log.error("an adapter is left out", adapter=name, reason=str(error))
+        if self._wanted:
+            self._publish_wanted()
+
+    async def load(self, name: str, path: Path) -> None:
+        """Loads an adapter on all serving replicas; on all of them or none.
+
+        Raises:
+            InvalidArgumentError: it is no adapter for the model.
+            FailedPreconditionError: another adapter of that name is loaded, or a replica cannot load it.
+        """
+        if not path.is_absolute():
+            raise InvalidArgumentError("path", str(path), "an absolute path")
+        async with self._lock:
+            wanted = await self._inspect(name, path)
+            if name in self._wanted and self._wanted[name].spec != wanted.spec:
+                raise FailedPreconditionError(f"another adapter {name} is loaded: unload it first")
+            if name in self._wanted:
+                return
+            failures = await asyncio.gather(*(self._load(replica, wanted) for replica in self._serving()))
+            for failure in filter(None, failures):
+                await self._unload_everywhere(name)
+                raise FailedPreconditionError(failure)
+            self._wanted[name] = wanted
+            self._keep()
+
+    async def unload(self, name: str) -> None:
+        """Takes an adapter away.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        async with self._lock:
+            if name not in self._wanted:
+                raise NotFoundError("adapter", name, self._wanted, field="name")
+            await self._withdraw(name)
+
+    async def bring(self, replica: ReplicaProcess) -> None:
+        """Loads all of them on a replica that has started and does not serve yet.
+
+        One that it cannot load is withdrawn from all: requests that name it hear so, and all others are served.
+
+        Raises:
+            ReplicaDiedError: it died meanwhile.
+        """
+        async with self._lock:
+            for name, wanted in list(self._wanted.items()):
+                failure = await replica.load_adapter(wanted.spec, wanted.path)
+                if failure is not None:
+                    self._log.error("an adapter is withdrawn", adapter=name, reason=failure.message)
+                    await self._withdraw(name)
+
+    async def _inspect(self, name: str, path: Path) -> _Wanted:
+        return _Wanted(await asyncio.to_thread(inspect_adapter, path, name, self._model_dir), path)
+
+    async def _load(self, replica: ReplicaProcess, wanted: _Wanted) -> str | None:
+        """Why a replica cannot load it, where it cannot. One that is gone gets it when it comes back."""
+        try:
+            failure = await replica.load_adapter(wanted.spec, wanted.path)
+        except ReplicaDiedError:
+            return None
+        return None if failure is None else failure.message
+
+    async def _withdraw(self, name: str) -> None:
+        del self._wanted[name]
+        self._keep()
+        await self._unload_everywhere(name)
+
+    async def _unload_everywhere(self, name: str) -> None:
+        calls = (replica.unload_adapter(name) for replica in self._serving())
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, BaseException) and not isinstance(result, ReplicaDiedError):
+                raise result
+
+    def _keep(self) -> None:
+        self._list.write({name: wanted.path for name, wanted in self._wanted.items()})
+        self._publish_wanted()
+
+    def _publish_wanted(self) -> None:
+        self._publish(tuple(wanted.spec for wanted in self._wanted.values()))

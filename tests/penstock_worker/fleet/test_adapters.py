@@ -1,0 +1,149 @@
+"""An adapter is on all replicas or on none, comes back with a replica, and gateways know of it no sooner than that."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes.adapters import save_adapter
+from fakes.checkpoints import save_checkpoint
+from fakes.scripted_replica import ScriptedReplica
+
+from penstock_shared.directory import AdapterSpec
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
+from penstock_worker.fleet.adapter_list import AdapterList, want_adapters
+from penstock_worker.fleet.adapters import FleetAdapters
+from penstock_worker.settings import WorkerSettings
+
+
+@pytest.fixture(scope="module")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small Llama."""
+    return save_checkpoint("llama", tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter of it."""
+    return save_adapter(model_dir, tmp_path_factory.mktemp("adapters") / "law")
+
+
+class Fleet:
+    """The adapters of two serving replicas."""
+
+    def __init__(self, model_dir: Path, state_dir: Path) -> None:
+        self.replicas = [ScriptedReplica(), ScriptedReplica()]
+        self.published: list[list[str]] = []
+        self.adapters = FleetAdapters(
+            model_dir=model_dir,
+            wanted=AdapterList(state_dir / "adapters.json"),
+            serving=lambda: self.replicas,
+            publish=self._publish,
+        )
+
+    @property
+    def loaded(self) -> list[list[str]]:
+        """Names of what each replica has."""
+        return [list(replica.adapters) for replica in self.replicas]
+
+    def _publish(self, adapters: tuple[AdapterSpec, ...]) -> None:
+        self.published.append([adapter.name for adapter in adapters])
+
+
+@pytest.fixture
+async def make_fleet(model_dir: Path, tmp_path: Path) -> Callable[[], Fleet]:
+    """Fleets one after another, over one state directory."""
+    return lambda: Fleet(model_dir, tmp_path)
+
+
+async def test_adapter_is_published_when_every_replica_has_it(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """A gateway may then send it to any of them."""
+    fleet = make_fleet()
+    await fleet.adapters.load("law", adapter_dir)
+    await fleet.adapters.load("law", adapter_dir)
+    assert fleet.loaded == [["law"], ["law"]]
+    assert fleet.published == [["law"]]
+    await fleet.adapters.unload("law")
+    assert (fleet.loaded, fleet.published) == ([[], []], [["law"], []])
+    with pytest.raises(NotFoundError, match="no adapter 'law'"):
+        await fleet.adapters.unload("law")
+
+
+async def test_adapter_that_one_replica_cannot_load_is_on_none(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """Half a fleet that knows a name would answer by chance."""
+    fleet = make_fleet()
+    fleet.replicas[1].refusals = {"law": "no memory"}
+    with pytest.raises(FailedPreconditionError, match="no memory"):
+        await fleet.adapters.load("law", adapter_dir)
+    assert (fleet.loaded, fleet.published) == ([[], []], [])
+
+
+async def test_replica_that_starts_gets_all_adapters_before_it_serves(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """The wanted state survives the death of a replica, and of the fleet."""
+    await make_fleet().adapters.load("law", adapter_dir)
+    restarted = make_fleet()
+    await restarted.adapters.restore()
+    assert restarted.published == [["law"]]
+    await restarted.adapters.bring(restarted.replicas[0])
+    assert restarted.loaded == [["law"], []]
+
+
+async def test_adapter_that_a_starting_replica_cannot_load_is_withdrawn(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """Its directory is gone, say: those who name it hear so, everybody else is served."""
+    fleet = make_fleet()
+    await fleet.adapters.load("law", adapter_dir)
+    started = ScriptedReplica()
+    started.refusals = {"law": "no such file"}
+    await fleet.adapters.bring(started)
+    assert (fleet.loaded, fleet.published[-1]) == ([[], []], [])
+
+
+async def test_what_is_no_adapter_of_the_model_reaches_no_replica(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path, tmp_path: Path
+) -> None:
+    """The one who loads it hears why."""
+    fleet = make_fleet()
+    for name, path in (("law", tmp_path), ("a/b", adapter_dir), ("law", Path("law"))):
+        with pytest.raises(InvalidArgumentError):
+            await fleet.adapters.load(name, path)
+    assert fleet.loaded == [[], []]
+
+
+async def test_other_adapter_of_a_taken_name_is_refused(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    """What runs under the name must not change under it."""
+    fleet = make_fleet()
+    await fleet.adapters.load("law", adapter_dir)
+    with pytest.raises(FailedPreconditionError, match="another adapter law is loaded"):
+        await fleet.adapters.load("law", save_adapter(model_dir, tmp_path / "other", seed=5))
+
+
+def test_adapters_of_the_settings_are_wanted_beside_those_of_before(
+    adapter_dir: Path, model_dir: Path, tmp_path: Path
+) -> None:
+    """What lies in the directory, what is named, and what was loaded by hand in an earlier run and is still there."""
+    folder = tmp_path / "folder"
+    found = save_adapter(model_dir, folder / "found")
+    AdapterList(tmp_path / "adapters.json").write({"before": adapter_dir, "gone": tmp_path / "gone"})
+    settings = WorkerSettings(
+        model_dir=model_dir, model_name="m", state_dir=tmp_path, adapters_dir=folder, adapters={"law": adapter_dir}
+    )
+    want_adapters(settings)
+    assert AdapterList.of(settings).read() == {"before": adapter_dir, "found": found, "law": adapter_dir}
+
+
+def test_setting_that_names_no_adapter_ends_the_start(model_dir: Path, tmp_path: Path) -> None:
+    """An operator's typing error is told at once, before any replica has read its weights."""
+    settings = WorkerSettings(
+        model_dir=model_dir, model_name="m", state_dir=tmp_path, adapters={"law": tmp_path / "nowhere"}
+    )
+    with pytest.raises(InvalidArgumentError, match=r"nowhere/adapter_config\.json"):
+        want_adapters(settings)
