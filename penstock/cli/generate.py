@@ -14,12 +14,13 @@ from penstock.local.record import load_state
 
 @dataclass(frozen=True, slots=True)
 class GenerateCommand:
-    """What was asked for. `model` None: the only one."""
+    """What was asked for. `model` None: the only one. `adapter` None: the model as it is."""
 
     prompt: str
     model: str | None
     sampling: SamplingOptions
     constraint: ConstraintOptions
+    adapter: str | None
     is_raw: bool
     uses_cache: bool
     timeout_s: float
@@ -111,6 +112,8 @@ def _request(client: Client, command: GenerateCommand) -> tuple[str | None, Gene
     options["cache"] = "use" if command.uses_cache else "bypass"
     if command.model is not None:
         options["model"] = command.model
+    if command.adapter is not None:
+        options["adapter"] = command.adapter
     if command.is_raw or not _has_template(client, command.model):
         return command.prompt, options
     options["messages"] = [{"role": "user", "content": command.prompt}]

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from penstock.cli import constraint, sampling
+from penstock.cli.adapters import adapters
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
 from penstock.cli.keys import keys
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=_EPILOG,
 )
+app.add_typer(adapters, name="adapters")
 app.add_typer(bench, name="bench")
 app.add_typer(keys, name="keys")
 
@@ -117,6 +119,10 @@ def up(
     quantize: Annotated[
         Quantize, typer.Option(help="Round the model's projections when it is loaded; on a CPU.")
     ] = Quantize.NONE,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=DIR", help="Load a LoRA adapter that requests may name; may be repeated."),
+    ] = None,
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
@@ -164,7 +170,7 @@ def up(
     from penstock.cli.up import run_up
     from penstock.local.paths import StateDir
     from penstock.local.ports import Ports
-    from penstock.local.settings import StackSettings, choose_model
+    from penstock.local.settings import StackSettings, choose_adapters, choose_model
 
     model_dir, model_name = choose_model(model, name)
     settings = StackSettings(
@@ -176,6 +182,7 @@ def up(
         dtype=dtype.value,
         has_prefix_cache=not no_prefix_cache,
         quantize=quantize.value,
+        adapters=choose_adapters(adapter or []),
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),
@@ -250,6 +257,7 @@ def generate(
     regex: constraint.Regex = None,
     grammar: constraint.Grammar = None,
     choice: constraint.Choices = None,
+    adapter: Annotated[str | None, typer.Option(help="A loaded adapter of the model.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
     address: AddressOption = None,
@@ -301,6 +309,7 @@ def generate(
             prompt_logprobs=prompt_logprobs,
         ),
         constraint=constraint.given(json_schema, regex, grammar, choice),
+        adapter=adapter,
         is_raw=raw,
         uses_cache=not no_cache,
         timeout_s=timeout,

@@ -97,8 +97,11 @@ def _tokenizer(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
 
 
 def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
-    switched_off = {} if settings.has_prefix_cache else {"PENSTOCK_WORKER_PREFIX_CACHE": "false"}
-    return switched_off | {
+    optional = {} if settings.has_prefix_cache else {"PENSTOCK_WORKER_PREFIX_CACHE": "false"}
+    if settings.adapters:
+        adapters = {name: str(path) for name, path in settings.adapters.items()}
+        optional["PENSTOCK_WORKER_ADAPTERS"] = json.dumps(adapters)
+    return optional | {
         "PENSTOCK_WORKER_FLEET_BIND": addresses.fleet,
         "PENSTOCK_WORKER_MODEL_DIR": str(settings.model_dir),
         "PENSTOCK_WORKER_MODEL_NAME": settings.model_name,

@@ -1,6 +1,7 @@
 """What a local stack is asked to be."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class StackSettings:
         dtype: "auto", "float32", "bfloat16" or "float16".
         has_prefix_cache: whether the workers compute equal beginnings of prompts once.
         quantize: "none", "int8" or "int4": what the model's projections are rounded to when it is loaded.
+        adapters: directories of LoRA adapters, by what requests call them; absolute.
         ports: 0 means a free one.
         tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
         tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
@@ -39,6 +41,7 @@ class StackSettings:
     dtype: str = "auto"
     has_prefix_cache: bool = True
     quantize: str = "none"
+    adapters: Mapping[str, Path] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -57,6 +60,7 @@ class StackSettings:
         fields |= {
             "state_dir": Path(fields["state_dir"]),
             "model_dir": Path(fields["model_dir"]),
+            "adapters": {name: Path(path) for name, path in fields["adapters"].items()},
             "ports": Ports(**fields["ports"]),
             **{name: Path(fields[name]) for name in _TLS_FILES if fields[name] is not None},
         }
@@ -75,3 +79,19 @@ def choose_model(directory: Path | None, name: str | None) -> tuple[Path, str]:
     if not (found / "config.json").is_file():
         raise LocalError(f"no checkpoint at {found}: it has no config.json; give a Hugging Face model directory")
     return found, name or found.name
+
+
+def choose_adapters(asked: Sequence[str]) -> dict[str, Path]:
+    """Directories (absolute) of adapters by name, from NAME=DIR each.
+
+    Raises:
+        LocalError: one is written differently, or there is no adapter in its directory.
+    """
+    found = {}
+    for each in asked:
+        name, equals, directory = each.partition("=")
+        path = Path(directory).expanduser().absolute()
+        if not (name and equals and (path / "adapter_config.json").is_file()):
+            raise LocalError(f"--adapter: got {each!r}; allowed: NAME=DIR, where DIR has an adapter_config.json")
+        found[name] = path
+    return found

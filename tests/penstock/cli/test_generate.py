@@ -88,8 +88,10 @@ def test_prompt_is_text_where_raw_or_without_a_template(
 def test_options_reach_the_server(cli: Cli, server: ScriptedInference) -> None:
     """Each flag means its field."""
     flags = ["--model", "pocket", "--max-tokens", "7", "--temperature", "0", "--seed", "9"]
-    cli("generate", "Hi", *flags, "--stop", "a", "--stop", "b", "--no-cache", "--address", server.address)
+    given = ("--stop", "a", "--stop", "b", "--no-cache", "--adapter", "law", "--address", server.address)
+    cli("generate", "Hi", *flags, *given)
     request = sent(server)
+    assert request.adapter == "law"
     sampling = request.sampling
     assert (request.model, sampling.max_tokens, sampling.seed) == ("pocket", 7, 9)
     assert sampling.HasField("temperature")

@@ -12,7 +12,7 @@ from penstock.local.paths import StateDir
 from penstock.local.plan import Addresses, plan
 from penstock.local.ports import Ports, resolve_ports
 from penstock.local.restarts import RestartBackOff
-from penstock.local.settings import StackSettings, choose_model
+from penstock.local.settings import StackSettings, choose_adapters, choose_model
 
 SETTINGS = StackSettings(
     state_dir=Path("/state"),
@@ -68,6 +68,21 @@ def test_every_service_is_told_where_the_others_are() -> None:
             "PENSTOCK_GATEWAY_FLEET_ADDRESS": "127.0.0.1:4",
         },
     }
+
+
+def test_adapters_are_told_and_survive_the_command_line(tmp_path: Path) -> None:
+    """A detached supervisor gets its settings as text."""
+    (tmp_path / "adapter_config.json").write_text("{}")
+    settings = replace(SETTINGS, adapters=choose_adapters([f"law={tmp_path}"]))
+    assert StackSettings.from_json(settings.to_json()) == settings
+    assert json.loads(environments(settings)["worker"]["PENSTOCK_WORKER_ADAPTERS"]) == {"law": str(tmp_path)}
+
+
+@pytest.mark.parametrize("asked", ["law", "law=", "=/somewhere", "law=/nowhere"])
+def test_adapter_that_is_not_there_is_refused(asked: str) -> None:
+    """Before anything is started."""
+    with pytest.raises(LocalError, match="NAME=DIR"):
+        choose_adapters([asked])
 
 
 def test_prefix_cache_is_switched_off_by_name() -> None:
