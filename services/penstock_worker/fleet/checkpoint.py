@@ -8,7 +8,7 @@ from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.fingerprint import template_fingerprint, tokenizer_fingerprint
 from penstock_worker.models.adapter_file import open_adapter
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
-from penstock_worker.models.registry import read_any_config
+from penstock_worker.models.registry import read_any_config, read_model_config
 from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.weight_files import weight_files
 
