@@ -13,7 +13,8 @@ from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.model_runner import ModelRunner
 from penstock_worker.engine.plan import Chunk, StepPlan
-from penstock_worker.models.attention_config import AttentionConfig
+from penstock_worker.models.attention_config import AttentionConfig, Windows
+from penstock_worker.models.decoder_config import SLIDING
 from penstock_worker.models.foreign_config import ForeignConfig
 from penstock_worker.models.foreign_decoder import ATTENTION_NAME, AttentionCall, ForeignDecoder
 from penstock_worker.models.model_shape import RunnableModel
@@ -53,7 +54,7 @@ def load_foreign_model(
     try:
         with torch.inference_mode():
             calls = decoder.probe()
-            shape, attention = _shape(module, calls, config), _attention(calls, architecture)
+            shape, attention = _shape(module, calls, config), _attention(module, calls)
             _check(decoder, shape, attention, dtype=dtype, device=device)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(architecture, f"it failed on a short text: {error}") from error
@@ -114,13 +115,24 @@ def _shape(module: PreTrainedModel, calls: list[AttentionCall], config: ForeignC
     )
 
 
-def _attention(calls: list[AttentionCall], architecture: str) -> AttentionConfig:
+def _attention(module: PreTrainedModel, calls: list[AttentionCall]) -> AttentionConfig:
     if len({(call.scale, call.soft_cap) for call in calls}) > 1:
-        raise _refused(architecture, "its layers differ in the scale or cap of their scores")
-    windows = {call.layer: call.window for call in calls}
-    return AttentionConfig(
-        windows=tuple(windows[layer] for layer in range(len(calls))), scale=calls[0].scale, soft_cap=calls[0].soft_cap
-    )
+        raise ValueError("its layers differ in the scale or cap of their scores")
+    windows = tuple(call.window for call in sorted(calls))
+    if _lacks_window(module, windows):
+        raise ValueError("its configuration has a window that its layers do not tell attention")
+    return AttentionConfig(windows=windows, scale=calls[0].scale, soft_cap=calls[0].soft_cap)
+
+
+def _lacks_window(module: PreTrainedModel, windows: Windows) -> bool:
+    """Whether the configuration has a window that the layers do not tell attention."""
+    text = module.config.get_text_config()
+    if not getattr(text, "sliding_window", None) or not getattr(text, "use_sliding_window", True):
+        return False
+    layer_types = getattr(text, "layer_types", None)
+    if not layer_types:
+        return not any(windows)
+    return any(window is None and kind == SLIDING for window, kind in zip(windows, layer_types, strict=True))
 
 
 def _check(

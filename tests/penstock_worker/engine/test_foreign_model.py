@@ -129,6 +129,14 @@ def test_what_config_tells_is_refused_by_the_fleet(
     assert caught.value.field.endswith(f" {field}")
 
 
+def test_window_that_attention_is_not_told_is_refused(copy: Callable[[str], Path]) -> None:
+    """A window that only transformers' masks know would be missed, and too long for the check to show it."""
+    model_dir = copy("cohere")
+    edit_config(model_dir, sliding_window=4096)
+    with pytest.raises(InvalidArgumentError, match="a window that its layers do not tell"):
+        build_engine(model_dir, EngineConfig(device="cpu"))
+
+
 def test_long_rope_ends_at_the_original_context(copy: Callable[[str], Path]) -> None:
     """Beyond it transformers' module would change the positions of all that is in the same step."""
     model_dir = copy("cohere")
