@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 # By target of the Dockerfile: the modules that its processes import.
 MODULES = {
-    "gateway": ["penstock_gateway.__main__"],
+    "gateway": ["penstock_gateway.__main__", "penstock_gateway.constraints.trial"],
     "cache": ["penstock_cache.__main__"],
     "tokenizer": ["penstock_tokenizer.__main__", "penstock_tokenizer.rendering.worker"],
     "fleet": ["penstock_worker.__main__", "penstock_worker.fleet.driver", "penstock_worker.replica.actor"],
@@ -27,6 +27,7 @@ MODULES = {
         "penstock_worker.fleet.actor",
         "penstock_worker.replica.server",
         "penstock_worker.engine.build",
+        "penstock_worker.constraints.process",
     ],
 }
 SERVICES = {"penstock_cache", "penstock_gateway", "penstock_tokenizer", "penstock_worker"}

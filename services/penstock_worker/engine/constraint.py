@@ -141,7 +141,7 @@ class ConstraintGate:
             return Admitted(logits, sequences, [])
         self._drop_stale(sequences)
         waiting = [sequence.key for sequence in sequences if sequence.key in self._open] + list(self._held)
-        self._wait(waiting, has_others=len(sequences) > len(waiting) - len(self._held))
+        self._wait(waiting, is_idle=logits is None)
         rows = self._ready_rows(logits, sequences)
         verdicts = [self._verdict(sequence) for sequence in self._open.values() if self._is_over(sequence.key)]
         if not rows:
@@ -158,14 +158,14 @@ class ConstraintGate:
         for key in stale:
             del self._held[key]
 
-    def _wait(self, keys: list[int], *, has_others: bool) -> None:
-        """Gives masks a moment, so that a step has all of its rows; with nothing to sample, a longer one."""
+    def _wait(self, keys: list[int], *, is_idle: bool) -> None:
+        """Gives masks a moment, so that a step has all of its rows; with nothing else to do, a longer one."""
         now_s = self._clock()
         ends_s = now_s + min(max((now_s - self._began_s) * _WAIT_SHARE, _MIN_WAIT_S), _MAX_WAIT_S)
         self._source.poll(0.0)
         while (left_s := ends_s - self._clock()) > 0 and self._num_pending(keys):
             self._source.poll(left_s)
-        if not has_others and self._num_pending(keys) == len(keys):
+        if is_idle and self._num_pending(keys) == len(keys):
             self._source.poll(_IDLE_WAIT_S)
 
     def _num_pending(self, keys: list[int]) -> int:

@@ -196,3 +196,27 @@ def test_bad_constraint_fails_its_sequence_alone(engine: Engine) -> None:
     outcomes = run(engine, request(1, Constraint(ConstraintKind.REGEX, ("(",))), request(2, PHONE))
     assert [outcomes[key].reason for key in (1, 2)] == [FinishReason.ERROR, FinishReason.STOP]
     assert engine.stats().num_running == 0
+
+
+def test_slow_grammar_costs_its_neighbours_no_step(engine: Engine) -> None:
+    """Its second mask takes a good part of a second. Who has no constraint gets a token in each step meanwhile."""
+    rules = range(390)
+    slow = Constraint(
+        ConstraintKind.GRAMMAR,
+        (
+            f"start: /[0-9]/ all\nall: {' | '.join(f'r{i}' for i in rules)}\n"
+            + "".join(f'r{i}: all "x" | "x" all | ""\n' for i in rules),
+        ),
+    )
+    engine.add(request(1, slow))
+    engine.add(request(2, None, max_tokens=4000, ignore_eos=True))
+    engine.step()
+    steps: list[dict[int, int]] = []
+    has_ended = False
+    while not has_ended:
+        outputs = engine.step().outputs
+        steps.append({output.key: len(output.token_ids) for output in outputs})
+        has_ended = any(output.end is not None for output in outputs)
+    assert [step[2] for step in steps] == [1] * len(steps)
+    assert sum(1 in step for step in steps) < 10 < len(steps)
+    engine.cancel(2)

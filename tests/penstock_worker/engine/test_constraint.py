@@ -151,6 +151,16 @@ def test_sequence_preempted_while_it_waits_for_its_mask_is_computed_again() -> N
     assert ends(outputs) == {1: FinishReason.LENGTH, 2: FinishReason.LENGTH}
 
 
+def test_prefill_does_not_wait_for_anybodys_mask() -> None:
+    """A step that has nothing to sample goes on with its work, whoever lacks a mask elsewhere."""
+    masks = ScriptedMasks()
+    engine = make_engine(masks)
+    long = SequenceRequest(key=1, prompt_token_ids=[1] * 50, sampling=SamplingOptions(max_tokens=2), constraint=ANY)
+    engine.add(long)
+    assert engine.step().outputs == []
+    assert masks.num_waits == 0
+
+
 def test_with_nothing_else_to_do_the_engine_waits_for_masks() -> None:
     """A step that does nothing must not spin."""
     masks = ScriptedMasks()
