@@ -1,10 +1,11 @@
-"""Structured output under measure: objects that must validate, masks, compilations, tokens a second.
+"""Structured output under measure: objects that must validate, masks, compilations, what is hostile, throughput.
 
 python bench/structured.py                  # all parts
 python bench/structured.py --only objects   # 500 objects over 25 schemas by a model of random weights
 """
 
 import argparse
+import asyncio
 import json
 import statistics
 import sys
@@ -21,11 +22,16 @@ from tokenizers import Tokenizer
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from fakes.hostile_constraints import BOUNDED, REFUSED, slow_grammar  # noqa: E402
 from fakes.word_checkpoints import EOS_TOKEN_ID, TOKENIZER_FILE, save_word_checkpoint  # noqa: E402
 from llguidance import LLTokenizer  # noqa: E402
 
+from penstock_gateway.constraints.checker import ConstraintChecker  # noqa: E402
 from penstock_gateway.constraints.trial import TableTokenizer  # noqa: E402
+from penstock_gateway.text.vocabulary import Vocabulary  # noqa: E402
 from penstock_shared.constraint import Constraint, ConstraintKind  # noqa: E402
+from penstock_shared.directory import ModelSpec, SamplingDefaults  # noqa: E402
+from penstock_shared.errors import InvalidArgumentError  # noqa: E402
 from penstock_shared.grammar import make_matcher  # noqa: E402
 from penstock_worker.engine.build import EngineConfig, build_engine  # noqa: E402
 from penstock_worker.engine.engine import Engine  # noqa: E402
@@ -96,19 +102,57 @@ def measure_throughput(num_sequences: int, num_rounds: int) -> None:
         "schema": schema_constraint({"type": "array", "items": {"type": "integer"}, "minItems": 400}),
     }
     rates: dict[str, list[float]] = {name: [] for name in constraints}
+    cpu_us: dict[str, list[float]] = {name: [] for name in constraints}
     key = 0
     for _ in range(num_rounds):
         for name, constraint in constraints.items():
             for seed in range(num_sequences):
                 key += 1
                 engine.add(_request(key, seed, constraint, max_tokens=128, ignore_eos=True))
-            started = time.perf_counter()
+            started, started_cpu = time.perf_counter(), time.process_time()
             num_tokens = sum(len(token_ids) for _, token_ids, _ in _finished(engine))
             rates[name].append(num_tokens / (time.perf_counter() - started))
+            cpu_us[name].append((time.process_time() - started_cpu) / num_tokens * 1e6)
     for name, values in rates.items():
         shown = " ".join(f"{value:.0f}" for value in values)
-        share = statistics.median(values) / statistics.median(rates["free"])
-        print(f"throughput: {num_sequences} sequences, {name:<6} {shown} tokens/s, {share:.0%} of free")
+        cost = f"{statistics.median(cpu_us[name]):.0f} µs of the engine's CPU time a token"
+        print(f"throughput: {num_sequences} sequences, {name:<6} {shown} tokens/s, {cost}")
+
+
+def measure_hostile() -> None:
+    """How long the gateway takes to refuse what is hostile, and how much longer a step beside a slow mask takes."""
+    asyncio.run(_check_hostile())
+    engine, _ = build_engine(ROOT / "models/pocket", EngineConfig(kv_memory_bytes=256 << 20, num_threads=1))
+    for label, hostile in (("alone", None), ("beside a slow grammar", slow_grammar(390))):
+        for key, constraint in ((1, hostile), (2, None)):
+            engine.add(_request(key, key, constraint, max_tokens=900, ignore_eos=True))
+        gaps_ms, last = [], time.perf_counter()
+        while engine.has_work:
+            if any(output.key == 2 and output.token_ids for output in engine.step().outputs):
+                now = time.perf_counter()
+                gaps_ms.append((now - last) * 1e3)
+                last = now
+        gaps_ms.sort()
+        p50, p99 = statistics.median(gaps_ms), gaps_ms[int(len(gaps_ms) * 0.99)]
+        print(f"a stream {label}: gaps between tokens p50 {p50:.1f} ms  p99 {p99:.1f} ms  max {gaps_ms[-1]:.1f} ms")
+
+
+async def _check_hostile() -> None:
+    entries = tuple(_pocket_tokenizer().decode_bytes([token_id]) for token_id in range(2048))
+    vocabulary = Vocabulary("pocket", entries)
+    spec = ModelSpec("pocket", "r", "pocket", "t", 1024, (EOS_TOKEN_ID,), SamplingDefaults(), 2048, "")
+    checker = ConstraintChecker(num_processes=1, cpu_s=0.25)
+    warm = Constraint(ConstraintKind.REGEX, ("a",))
+    for name, constraint in (REFUSED | BOUNDED).items():
+        await checker.check(warm, spec, vocabulary, field="")
+        warm = Constraint(ConstraintKind.REGEX, (f"{name} over",))
+        started, verdict = time.perf_counter(), "taken"
+        try:
+            await checker.check(constraint, spec, vocabulary, field="")
+        except InvalidArgumentError as error:
+            verdict = error.message.partition("it says: ")[2][:60]
+        print(f"hostile: {name:<28} {(time.perf_counter() - started) * 1e3:6.0f} ms  {verdict}")
+    await checker.close()
 
 
 def schema_constraint(schema: Any) -> Constraint:
@@ -183,6 +227,7 @@ def main() -> None:
         "objects": lambda asked: measure_objects(asked.each),
         "masks": lambda _: measure_masks(),
         "compile": lambda _: measure_compilations(),
+        "hostile": lambda _: measure_hostile(),
         "throughput": lambda asked: measure_throughput(asked.sequences, asked.rounds),
     }
     parser.add_argument("--only", choices=parts, help="one part")

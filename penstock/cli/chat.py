@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import cast
 
 from penstock.chat.conversation import Conversation
 from penstock.chat.reader import is_interactive, pipe_line_reader, terminal_line_reader
@@ -9,7 +10,7 @@ from penstock.chat.screen import Screen
 from penstock.chat.session import ChatSession
 from penstock.cli.errors import FAILED, CommandError
 from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway_address, open_client
-from penstock.client import Client, GenerationOptions, Model, PenstockError
+from penstock.client import Client, ConstraintOptions, GenerationOptions, Model, PenstockError
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
 
@@ -23,12 +24,13 @@ class ChatCommand:
     temperature: float | None
     max_tokens: int | None
     seed: int | None
+    constraint: ConstraintOptions
     timeout_s: float
 
     @property
     def options(self) -> GenerationOptions:
         """Those of every answer."""
-        options: GenerationOptions = {}
+        options = cast("GenerationOptions", dict(self.constraint))
         if self.temperature is not None:
             options["temperature"] = self.temperature
         if self.max_tokens is not None:

@@ -364,6 +364,10 @@ def chat(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy.  [default: the model's own]")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Most tokens of an answer.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    json_schema: constraint.JsonSchema = None,
+    regex: constraint.Regex = None,
+    grammar: constraint.Grammar = None,
+    choice: constraint.Choices = None,
     address: AddressOption = None,
     api_key: ApiKeyOption = None,
     insecure: InsecureOption = False,
@@ -388,7 +392,13 @@ def chat(
     from penstock.local.paths import StateDir
 
     command = ChatCommand(
-        model=model, system=system, temperature=temperature, max_tokens=max_tokens, seed=seed, timeout_s=timeout
+        model=model,
+        system=system,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        constraint=constraint.given(json_schema, regex, grammar, choice),
+        timeout_s=timeout,
     )
     access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)
     raise typer.Exit(run_chat(command, access=access, state_dir=StateDir.at(state_dir)))

@@ -4,7 +4,7 @@ import select
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +73,10 @@ class MaskProcess:
         """Of the process."""
         return self._process.pid
 
-    def send(self, request: Frame) -> None:
-        """Queues a request and sends what can be sent at once."""
-        self._unsent += to_frame(request)
+    def send(self, requests: Sequence[Frame]) -> None:
+        """Queues requests and sends what can be sent at once."""
+        for request in requests:
+            self._unsent += to_frame(request)
         self._flush()
 
     def receive(self, timeout_s: float) -> Iterator[Reply]:

@@ -59,6 +59,8 @@ class _Entry:
 class ConstraintMasks:
     """Masks by sequence. Belongs to the engine's thread; only `poll` waits, and no longer than it is told to.
 
+    Requests leave with the next `poll`, all in one.
+
     Args:
         model: what masks are computed for.
         limits: what one sequence may take.
@@ -114,7 +116,7 @@ class ConstraintMasks:
         if entry is None or not entry.is_known or self._process is None:
             return
         if entry.state is not MaskState.FAILED:
-            self._process.send(close_request(key))
+            self._process.send([close_request(key)])
 
     def state(self, key: int) -> MaskState:
         """How far a sequence's next mask is."""
@@ -129,9 +131,10 @@ class ConstraintMasks:
         return self._entries[key].error
 
     def poll(self, timeout_s: float) -> None:
-        """Takes in what the process has answered, waiting for something only where there is nothing yet."""
+        """Sends what is wanted and takes in what was answered; waits only where there is nothing yet."""
         if self._process is None:
             return
+        self._send()
         try:
             for reply in self._process.receive(timeout_s):
                 self._take(reply)
@@ -157,19 +160,21 @@ class ConstraintMasks:
         entry = self._entries[key]
         entry.state, entry.masks, entry.request = MaskState.PENDING, b"", request
         self._unsent.append(key)
-        self._send()
 
     def _send(self) -> None:
         """Sends what may be sent now."""
         if self._process is None or not self._is_ready:
             return
+        requests: list[Frame] = []
         while self._unsent and not (self._works_one_by_one and self._in_work):
             key = self._unsent.popleft()
             entry = self._entries.get(key)
             if entry is not None and entry.request is not None:
-                self._process.send(entry.request)
+                requests.append(entry.request)
                 entry.request, entry.is_known = None, True
                 self._in_work[key] = self._clock()
+        if requests:
+            self._process.send(requests)
         if not self._unsent and not self._in_work:
             self._works_one_by_one = False
 

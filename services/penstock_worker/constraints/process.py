@@ -166,11 +166,13 @@ class ReplyWriter:
 
     def _run(self) -> None:
         while True:
-            reply = self._replies.get()
-            rest = memoryview(pack_reply(reply))
+            replies = [self._replies.get()]
+            while not self._replies.empty():
+                replies.append(self._replies.get())
+            rest = memoryview(b"".join(map(pack_reply, replies)))
             while rest:
                 rest = rest[os.write(self._file_descriptor, rest) :]
-            if reply is self._last:
+            if self._last in replies:
                 self._has_written_last.set()
 
 

@@ -50,7 +50,7 @@ class MaskSource(Protocol):
         """What is wrong, where it is FAILED."""
 
     def poll(self, timeout_s: float) -> None:
-        """Takes in what has arrived; waits where that is nothing."""
+        """Sends what is wanted, and takes in what has arrived; waits where that is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +110,8 @@ class ConstraintGate:
     def begin_step(self) -> None:
         """The model begins; how long it takes bounds how long its step may wait for masks."""
         self._began_s = self._clock()
+        if self._open:
+            self._source.poll(0.0)  # what is wanted leaves now, to be computed meanwhile
 
     def open(self, sequence: Sequence) -> None:
         """A sequence is added to the engine."""

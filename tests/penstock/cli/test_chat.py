@@ -259,6 +259,13 @@ def test_pipe_gets_answers_alone(server: ScriptedInference, tmp_path: Path) -> N
     assert not sampling.HasField("max_tokens")
 
 
+def test_every_answer_is_bound_to_the_form(server: ScriptedInference, tmp_path: Path) -> None:
+    """The flags are those of `generate`."""
+    piped(server, tmp_path, "Capital of France?\nSure?\n", "--choice", "yes", "--choice", "no")
+    requests = [seen.request.request for seen in server.seen if seen.method == "Generate"]
+    assert [list(request.constraint.choice.options) for request in requests] == [["yes", "no"]] * 2
+
+
 def test_pipe_with_a_failure_goes_on_and_ends_with_1(server: ScriptedInference, tmp_path: Path) -> None:
     """A script can tell, and has the other answers."""
     server.failures_first = [InvalidArgumentError("request.input", "nothing", "exactly one")]

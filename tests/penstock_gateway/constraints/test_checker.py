@@ -1,11 +1,12 @@
 """Constraints tried out in bounded processes: what honest ones say, and what hostile ones cannot do."""
 
 import asyncio
-import json
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from fakes.hostile_constraints import BOUNDED, REFUSED
 
 from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.text.vocabulary import Vocabulary
@@ -18,30 +19,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 EOS = 256
 VOCABULARY = Vocabulary("bytes", (*(bytes([byte]) for byte in range(256)), b""))
 SPEC = ModelSpec("tiny", "r1", "bytes", "t1", 1024, (EOS,), SamplingDefaults(), EOS + 1, "")
-
-# Each took minutes, gigabytes or the process of whoever compiled it, before there were bounds.
-HOSTILE = {
-    "rules that all may be empty": Constraint(
-        ConstraintKind.GRAMMAR,
-        (
-            "start: "
-            + " | ".join(f"r{i}" for i in range(1500))
-            + "\n"
-            + "".join(f'r{i}: "x" start | ""\n' for i in range(1500)),
-        ),
-    ),
-    "multiple of a large prime": Constraint(
-        ConstraintKind.JSON_SCHEMA, (json.dumps({"type": "integer", "multipleOf": 1000003}),)
-    ),
-    "terminals that double": Constraint(
-        ConstraintKind.GRAMMAR,
-        ("start: R0\n" + "".join(f"R{i}: R{i + 1} R{i + 1}\n" for i in range(30)) + 'R30: "a"\n',),
-    ),
-    "a chain of rules": Constraint(
-        ConstraintKind.GRAMMAR,
-        ("start: r0\n" + "".join(f"r{i}: r{i + 1}\n" for i in range(40_000)) + 'r40000: "a"\n',),
-    ),
-}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -93,17 +70,25 @@ async def test_what_cannot_is_refused_with_the_compilers_words(
     assert "\n" not in caught.value.message
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", REFUSED)
 async def test_hostile_constraint_is_refused_and_the_next_one_is_served(checker: ConstraintChecker, name: str) -> None:
     """It ends its process at most: the gateway goes on, and so does everybody who asks next."""
     with pytest.raises(InvalidArgumentError, match=r"it takes more than 0\.25 s to compile|it is too complex"):
-        await checker.check(HOSTILE[name], SPEC, VOCABULARY, field="request.constraint")
+        await checker.check(REFUSED[name], SPEC, VOCABULARY, field="request.constraint")
     await check(checker, ConstraintKind.REGEX, f"{name}+")
+
+
+async def test_hostile_constraint_that_llguidance_bounds_costs_little(checker: ConstraintChecker) -> None:
+    """Whether they are taken or refused, each has its verdict within the bound, and the process serves on."""
+    for hostile in BOUNDED.values():
+        with contextlib.suppress(InvalidArgumentError):
+            await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint")
+    await check(checker, ConstraintKind.REGEX, "afterwards")
 
 
 async def test_verdict_is_remembered(checker: ConstraintChecker) -> None:
     """A client that tries again and again costs one trial."""
-    hostile = HOSTILE["multiple of a large prime"]
+    hostile = REFUSED["multiple of a large prime"]
     with pytest.raises(InvalidArgumentError):
         await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint")
     await checker.close()  # no process can try anything now

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakes.hostile_constraints import slow_grammar
 from fakes.word_checkpoints import EOS_TOKEN_ID, TOKENIZER_FILE, TOKENIZER_SIZE, VOCAB_SIZE
 from tokenizers import Tokenizer
 
@@ -18,16 +19,7 @@ from penstock_worker.constraints.wire import MaskState
 
 MODEL = MaskModel(TOKENIZER_FILE, VOCAB_SIZE, (EOS_TOKEN_ID,))
 DIGITS = Constraint(ConstraintKind.REGEX, ("[0-9]{4}",))
-# It begins harmlessly. Its second mask takes seconds within all of llguidance's own limits: hundreds of rules that
-# begin and end with each other, and may all be empty.
-_RULES = range(390)
-SLOW = Constraint(
-    ConstraintKind.GRAMMAR,
-    (
-        f"start: /[0-9]/ all\nall: {' | '.join(f'r{i}' for i in _RULES)}\n"
-        + "".join(f'r{i}: all "x" | "x" all | ""\n' for i in _RULES),
-    ),
-)
+SLOW = slow_grammar(390)
 PATIENCE_S = 60.0
 
 

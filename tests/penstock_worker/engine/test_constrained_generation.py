@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from fakes.hostile_constraints import slow_grammar
 from fakes.word_checkpoints import EOS_TOKEN_ID, TOKENIZER_FILE, save_word_checkpoint
 from tokenizers import Tokenizer
 
@@ -200,15 +201,7 @@ def test_bad_constraint_fails_its_sequence_alone(engine: Engine) -> None:
 
 def test_slow_grammar_costs_its_neighbours_no_step(engine: Engine) -> None:
     """Its second mask takes a good part of a second. Who has no constraint gets a token in each step meanwhile."""
-    rules = range(390)
-    slow = Constraint(
-        ConstraintKind.GRAMMAR,
-        (
-            f"start: /[0-9]/ all\nall: {' | '.join(f'r{i}' for i in rules)}\n"
-            + "".join(f'r{i}: all "x" | "x" all | ""\n' for i in rules),
-        ),
-    )
-    engine.add(request(1, slow))
+    engine.add(request(1, slow_grammar(390)))
     engine.add(request(2, None, max_tokens=4000, ignore_eos=True))
     engine.step()
     steps: list[dict[int, int]] = []
