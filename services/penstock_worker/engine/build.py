@@ -1,6 +1,7 @@
 """Builds an engine from a checkpoint directory."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -172,10 +173,9 @@ def _load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: Engin
     quantization = choose_quantization(config.quantize, device, stored_format)
     source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
     dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
-    check_tensors(source, model_config)
-    weights = WeightReader(source, model_config, dtype=dtype, device=device).read()
-    num_parameters = sum(tensor.numel() for tensor in weights.tensors())
-    pack(weights, quantization)
+    num_parameters = check_tensors(source, model_config)
+    pack_each = partial(pack, quantization=quantization)
+    weights = WeightReader(source, model_config, dtype=dtype, device=device, pack=pack_each).read()
     return RunnableModel(
         model=Decoder(model_config, weights),
         shape=model_config,

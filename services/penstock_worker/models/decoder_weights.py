@@ -55,7 +55,7 @@ class DecoderWeights:
         embedding_norm: after the embedding; or None.
         layers: from the lowest.
         final_norm: before the output projection.
-        output_projection: [hidden] to [vocab]; its weight is the embedding where they are tied.
+        output_projection: [hidden] to [vocab]; where they are tied, its weight is the embedding until it is packed.
     """
 
     embedding: torch.Tensor
@@ -86,28 +86,9 @@ class DecoderWeights:
             projections.append(self.output_projection)
         return sum(tensor.nbytes for tensor in tensors) + sum(projection.num_bytes for projection in projections)
 
-    def tensors(self) -> Iterator[torch.Tensor]:
-        """Every tensor once; only before packing."""
-        yield self.embedding
-        if self.positions is not None:
-            yield self.positions
-        if self.output_projection.weight is not self.embedding:
-            yield from _parameters(self.output_projection)
-        for norm in self._norms():
-            yield from norm.parameters
-        for layer in self.layers:
-            for projection in layer.projections().values():
-                yield from _parameters(projection)
-
     def _norms(self) -> Iterator[Norm]:
         yield self.final_norm
         if self.embedding_norm is not None:
             yield self.embedding_norm
         for layer in self.layers:
             yield from layer.norms()
-
-
-def _parameters(linear: Linear) -> Iterator[torch.Tensor]:
-    yield linear.weight
-    if linear.bias is not None:
-        yield linear.bias

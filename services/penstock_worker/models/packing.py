@@ -6,12 +6,11 @@ import torch
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models import onednn_linear
-from penstock_worker.models.decoder_weights import DecoderWeights
 from penstock_worker.models.int4_linear import GROUP_SIZES, int4_kernel, int4_kernel_on
 from penstock_worker.models.int8_linear import activation_bits, int8_kernel, int8_kernel_on
 from penstock_worker.models.linear import KernelMaker, Linear
 from penstock_worker.models.onednn_linear import OneDnnKernel
-from penstock_worker.models.quantization import OUTPUT_PROJECTION, QUANTIZATIONS, Quantization
+from penstock_worker.models.quantization import QUANTIZATIONS, Quantization
 from penstock_worker.models.rounded_weight import Grid
 from penstock_worker.models.stored_format import StoredFormat
 
@@ -37,12 +36,12 @@ def choose_quantization(
     return quantization
 
 
-def pack(weights: DecoderWeights, quantization: Quantization | None) -> None:
-    """Gives every projection the kernel that suits it, one after another, so that little is held twice."""
-    for layer in weights.layers:
-        for name, projection in layer.projections().items():
-            _pack(projection, name, quantization)
-    _pack(weights.output_projection, OUTPUT_PROJECTION, quantization)
+def pack(name: str, projection: Linear, *, quantization: Quantization | None) -> None:
+    """Gives the projection of this name, e.g. "qkv" or "experts.3.down", the kernel that suits it."""
+    kind = name.rpartition(".")[2]
+    make = _kernel_maker(projection, kind, None if kind in _NEVER_ROUNDED else quantization)
+    if make is not None:
+        projection.pack(make)
 
 
 def numerics(quantization: Quantization | None, stored_format: StoredFormat | None) -> str:
@@ -57,13 +56,6 @@ def numerics(quantization: Quantization | None, stored_format: StoredFormat | No
         return f"w8a{activation_bits()}"
     four_bit = f"w4g{quantization.group_size}"
     return f"{four_bit}+w8a{activation_bits()}" if quantization.eight_bit else four_bit
-
-
-def _pack(projection: Linear, name: str, quantization: Quantization | None) -> None:
-    kind = name.rpartition(".")[2]
-    make = _kernel_maker(projection, kind, None if kind in _NEVER_ROUNDED else quantization)
-    if make is not None:
-        projection.pack(make)
 
 
 def _kernel_maker(projection: Linear, kind: str, quantization: Quantization | None) -> KernelMaker | None:

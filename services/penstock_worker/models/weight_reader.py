@@ -1,6 +1,7 @@
 """Reads a checkpoint's tensors under the family's names, and fuses them into the weights that run."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import torch
@@ -12,6 +13,7 @@ from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint, Shape
 from penstock_worker.models.mlp import ACTIVATIONS, GatedMlp, PlainMlp
 from penstock_worker.models.norm import LayerNorm, Norm, RmsNorm
+from penstock_worker.models.quantization import OUTPUT_PROJECTION
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
 from penstock_worker.models.rounded_weight import Grid, stacked
 
@@ -33,8 +35,11 @@ class TensorSource(Protocol):
         ...
 
 
-def check_tensors(checkpoint: Checkpoint | RoundedCheckpoint, config: DecoderConfig) -> None:
+def check_tensors(checkpoint: Checkpoint | RoundedCheckpoint, config: DecoderConfig) -> int:
     """Compares the tensors of a checkpoint with those that its configuration implies.
+
+    Returns:
+        The number of parameters, tied ones counted once.
 
     Raises:
         InvalidArgumentError: names the tensors that are missing, unexpected or of another shape.
@@ -46,6 +51,7 @@ def check_tensors(checkpoint: Checkpoint | RoundedCheckpoint, config: DecoderCon
     if config.has_tied_embeddings:
         ignored.add(f"{config.names.output_projection}.weight")
     checkpoint.check_shapes(expected.shapes, frozenset(ignored - expected.shapes.keys()))
+    return sum(map(math.prod, expected.shapes.values()))
 
 
 class _ShapeRecorder:
@@ -75,10 +81,18 @@ class WeightReader:
         config: what they were compared for.
         dtype: of the result; wider than what is stored is exact.
         device: of the result.
+        pack: takes each projection with its name as soon as it is read, so that little is held plain and packed at
+            once; None leaves all plain.
     """
 
     def __init__(
-        self, source: TensorSource, config: DecoderConfig, *, dtype: torch.dtype, device: torch.device
+        self,
+        source: TensorSource,
+        config: DecoderConfig,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        pack: Callable[[str, Linear], None] | None = None,
     ) -> None:
         self._source = source
         self._config = config
@@ -86,6 +100,7 @@ class WeightReader:
         self._base = config.names.base if any(name.startswith(config.names.base) for name in source.names) else ""
         self._dtype = dtype
         self._device = device
+        self._pack = pack
         self._qkv_order = qkv_order(config).to(device)
 
     def read(self) -> DecoderWeights:
@@ -96,9 +111,9 @@ class WeightReader:
             embedding=embedding,
             positions=self._positions(),
             embedding_norm=self._norm(self._base, names.embedding_norm),
-            layers=tuple(self._layer(index) for index in range(config.num_layers)),
+            layers=tuple(self._packed_layer(index) for index in range(config.num_layers)),
             final_norm=self._required_norm(self._base, names.final_norm),
-            output_projection=Linear(embedding, None) if config.has_tied_embeddings else self._output_projection(),
+            output_projection=self._output_projection(embedding),
         )
 
     def _positions(self) -> torch.Tensor | None:
@@ -107,10 +122,23 @@ class WeightReader:
         name = f"{self._base}{self._names.positions}.weight"
         return self._tensor(name, self._config.context_length, self._config.hidden_size)
 
-    def _output_projection(self) -> Linear:
+    def _output_projection(self, embedding: torch.Tensor) -> Linear:
         name, config = f"{self._names.output_projection}.weight", self._config
-        grid = self._grid([name])
-        return Linear(self._tensor(name, config.vocab_size, config.hidden_size), None, grid)
+        if config.has_tied_embeddings:
+            projection = Linear(embedding, None)
+        else:
+            grid = self._grid([name])
+            projection = Linear(self._tensor(name, config.vocab_size, config.hidden_size), None, grid)
+        if self._pack is not None:
+            self._pack(OUTPUT_PROJECTION, projection)
+        return projection
+
+    def _packed_layer(self, index: int) -> LayerWeights:
+        layer = self._layer(index)
+        if self._pack is not None:
+            for name, projection in layer.projections().items():
+                self._pack(name, projection)
+        return layer
 
     def _layer(self, index: int) -> LayerWeights:
         config, names = self._config, self._names

@@ -10,6 +10,7 @@ from fakes.checkpoints import EOS_TOKEN_ID, VOCAB_SIZE, edit_config, save_checkp
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.models.packing import choose_quantization
 
@@ -71,6 +72,28 @@ def test_quantized_model_generates_nearly_what_the_whole_one_does(
     both = whole.keys() & rounded.keys()
     assert len(both) > 10
     assert max(abs(whole[token_id] - rounded[token_id]) for token_id in both) < (0.4 if quantize == "int8" else 2.0)
+
+
+@pytest.mark.parametrize("quantize", ["int8", "int4"])
+def test_quantized_sequence_does_not_depend_on_its_neighbours(quantize: str, checkpoint: Callable[[str], Path]) -> None:
+    """What others ask at the same time moves nobody's log probabilities by more than attention's rounding."""
+    prompts = [[(7 * key + 3 * place) % VOCAB_SIZE for place in range(10 + 9 * key)] for key in range(6)]
+    engine, _ = build_engine(checkpoint("llama"), EngineConfig(device="cpu", quantize=quantize, prefix_cache=False))
+    alone = [_logprobs(engine, [prompt])[0] for prompt in prompts]
+    for ours, theirs in zip(_logprobs(engine, prompts), alone, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0.0)
+
+
+def _logprobs(engine: Engine, prompts: list[list[int]]) -> list[torch.Tensor]:
+    """Log probabilities of the tokens of each prompt and of 8 output tokens, the prompts side by side."""
+    found: list[list[float]] = [[] for _ in prompts]
+    sampling = SamplingOptions(max_tokens=8, logprobs=0)
+    for key, prompt in enumerate(prompts):
+        engine.add(SequenceRequest(key=key, prompt_token_ids=prompt, sampling=sampling, prompt_logprobs=0))
+    while engine.has_work:
+        for output in engine.step().outputs:
+            found[output.key] += [scored.logprob for scored in (*output.prompt_logprobs, *output.logprobs)]
+    return [torch.tensor(values) for values in found]
 
 
 @pytest.mark.parametrize(("setting", "allowed"), [("int3", "none, int8, int4"), ("fp8", "none, int8, int4")])

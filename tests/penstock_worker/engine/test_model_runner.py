@@ -3,6 +3,7 @@
 import random
 from array import array
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,9 @@ LENGTHS = [1, 5, 16, 33, 70]
 
 def _runner(model_dir: Path, *, is_packed: bool = False) -> ModelRunner:
     _, config = read_model_config(model_dir)
-    reader = WeightReader(Checkpoint(model_dir), config, dtype=torch.float32, device=torch.device("cpu"))
+    checkpoint, pack_each = Checkpoint(model_dir), partial(pack, quantization=None) if is_packed else None
+    reader = WeightReader(checkpoint, config, dtype=torch.float32, device=torch.device("cpu"), pack=pack_each)
     weights = reader.read()
-    if is_packed:
-        pack(weights, None)
     shape = (config.num_layers, NUM_BLOCKS + 1, BLOCK_SIZE, 2 * config.num_kv_heads, config.head_dim)
     cache = KvCache(torch.full(shape, torch.nan))  # what is not written must not be read
     return ModelRunner(Decoder(config, weights), cache, config.attention, AdapterBank(config, weights))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes.checkpoints import edit_config, save_checkpoint
+from fakes.plain_weights import plain_tensors
 from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
@@ -20,7 +21,7 @@ INDEX = "model.safetensors.index.json"
 def _weights(model_dir: Path, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
     _, config = read_model_config(model_dir)
     reader = WeightReader(Checkpoint(model_dir), config, dtype=dtype, device=torch.device("cpu"))
-    return list(reader.read().tensors())
+    return list(plain_tensors(reader.read()))
 
 
 def _edit_tensors(model_dir: Path, **changed: torch.Tensor | None) -> None:

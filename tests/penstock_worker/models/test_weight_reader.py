@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from fakes.checkpoints import FAMILIES, save_checkpoint
+from fakes.plain_weights import plain_tensors
 from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.decoder_weights import DecoderWeights
+from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.weight_reader import WeightReader, check_tensors
@@ -37,7 +39,26 @@ def test_every_tensor_is_read_once(tmp_path: Path, family: str) -> None:
     other_parts = config.names.ignored_prefixes
     stored = sum(tensor.numel() for name, tensor in tensors.items() if not name.startswith(other_parts))
     repeated = sum(layer.qk_norm.weight.numel() - 2 * config.head_dim for layer in weights.layers if layer.qk_norm)
-    assert sum(tensor.numel() for tensor in weights.tensors()) == stored + repeated
+    assert sum(tensor.numel() for tensor in plain_tensors(weights)) == stored + repeated
+
+
+def test_layers_are_packed_as_they_are_read(tmp_path: Path) -> None:
+    """A model is never held twice, plain and packed: when a layer is packed, the next one has not been read."""
+    _, config = read_model_config(save_checkpoint("llama", tmp_path))
+    events: list[str] = []
+
+    class Watched(Checkpoint):
+        def read(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+            if name.endswith("q_proj.weight"):
+                events.append("read")
+            return super().read(name, shape)
+
+    def pack(name: str, projection: Linear) -> None:
+        assert not projection.is_packed
+        events.append(name)
+
+    WeightReader(Watched(tmp_path), config, dtype=torch.float32, device=torch.device("cpu"), pack=pack).read()
+    assert events == 3 * ["read", "qkv", "output", "gate_up", "down"] + ["output_projection"]
 
 
 @pytest.mark.parametrize(("family", "base"), [("gpt2", "transformer."), ("bloom", "transformer.")])
@@ -45,7 +66,7 @@ def test_names_may_lack_the_base(tmp_path: Path, family: str, base: str) -> None
     """The authors' own GPT-2 and BLOOM checkpoints are of the bare model, without a head around it."""
     whole, bare = (save_checkpoint(family, tmp_path / name) for name in ("whole", "bare"))
     _rename(bare, base, "")
-    for ours, theirs in zip(_read(bare).tensors(), _read(whole).tensors(), strict=True):
+    for ours, theirs in zip(plain_tensors(_read(bare)), plain_tensors(_read(whole)), strict=True):
         assert torch.equal(ours, theirs)
 
 
