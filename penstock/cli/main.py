@@ -123,6 +123,13 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME=DIR", help="Load a LoRA adapter that requests may name; may be repeated."),
     ] = None,
+    speculate: Annotated[
+        str,
+        typer.Option(
+            metavar="off|prompt-lookup|DIR",
+            help="Draft tokens and keep those that are right: from what was there before, or by a smaller checkpoint.",
+        ),
+    ] = "off",
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
@@ -170,7 +177,7 @@ def up(
     from penstock.cli.up import run_up
     from penstock.local.paths import StateDir
     from penstock.local.ports import Ports
-    from penstock.local.settings import StackSettings, choose_adapters, choose_model
+    from penstock.local.settings import StackSettings, choose_adapters, choose_model, choose_speculation
 
     model_dir, model_name = choose_model(model, name)
     settings = StackSettings(
@@ -183,6 +190,7 @@ def up(
         has_prefix_cache=not no_prefix_cache,
         quantize=quantize.value,
         adapters=choose_adapters(adapter or []),
+        speculate=choose_speculation(speculate),
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),

@@ -109,6 +109,7 @@ def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
         "PENSTOCK_WORKER_DEVICE": settings.device,
         "PENSTOCK_WORKER_DTYPE": settings.dtype,
         "PENSTOCK_WORKER_QUANTIZE": settings.quantize,
+        "PENSTOCK_WORKER_SPECULATE": settings.speculate,
     }
 
 

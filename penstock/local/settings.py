@@ -26,6 +26,7 @@ class StackSettings:
         has_prefix_cache: whether the workers compute equal beginnings of prompts once.
         quantize: "none", "int8" or "int4": what the model's projections are rounded to when it is loaded.
         adapters: directories of LoRA adapters, by what requests call them; absolute.
+        speculate: "off", "prompt-lookup", or the directory of a smaller checkpoint that drafts tokens; absolute.
         ports: 0 means a free one.
         tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
         tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
@@ -42,6 +43,7 @@ class StackSettings:
     has_prefix_cache: bool = True
     quantize: str = "none"
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    speculate: str = "off"
     ports: Ports = field(default_factory=Ports)
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -95,3 +97,19 @@ def choose_adapters(asked: Sequence[str]) -> dict[str, Path]:
             raise LocalError(f"--adapter: got {each!r}; allowed: NAME=DIR, where DIR has an adapter_config.json")
         found[name] = path
     return found
+
+
+def choose_speculation(speculate: str) -> str:
+    """What drafts tokens: "off", "prompt-lookup", or the directory (absolute) of a checkpoint.
+
+    Raises:
+        LocalError: it is none of these.
+    """
+    if speculate in ("off", "prompt-lookup"):
+        return speculate
+    found = Path(speculate).expanduser().absolute()
+    if not (found / "config.json").is_file():
+        raise LocalError(
+            f"--speculate: got {speculate!r}; allowed: off, prompt-lookup, or a directory with a checkpoint"
+        )
+    return str(found)

@@ -85,6 +85,7 @@ class Generation:
         is_kept: the answer was handed to the cache.
         prompt_names: by which replicas are asked what they have computed of the prompt already.
         num_prompt_logprobs: prompt tokens whose log probabilities have come.
+        num_drafted_tokens, num_accepted_tokens: what replicas say of speculation in the choices that have ended.
     """
 
     def __init__(
@@ -108,6 +109,8 @@ class Generation:
         self.is_kept = False
         self.prompt_names = job.prompt_names()
         self.num_prompt_logprobs = 0
+        self.num_drafted_tokens = 0
+        self.num_accepted_tokens = 0
         self.queued_s = 0.0
         self._meter = meter
         self._num_placements = 0
@@ -188,6 +191,11 @@ class Generation:
         else:
             finished = Finished(choice.index, FinishReason.STOP, stop_string=scan.matched)
         self._finish(finished, choice)
+
+    def count_drafts(self, num_drafted: int, num_accepted: int) -> None:
+        """A choice has ended in which so many tokens were guessed, and so many rightly."""
+        self.num_drafted_tokens += num_drafted
+        self.num_accepted_tokens += num_accepted
 
     def lose(self, choices: Sequence[Choice]) -> None:
         """Choices lost their place at a worker without having finished: they wait again."""

@@ -41,6 +41,8 @@ class WorkerSettings(ServiceSettings):
     # Loaded at the start: every folder in `adapters_dir` that holds an adapter, by its own name, and these, by name.
     adapters_dir: Path | None = None
     adapters: dict[str, Path] = Field(default_factory=dict)
+    # "off", "prompt-lookup", or the directory of a smaller checkpoint with the same tokenizer.
+    speculate: str = Field("off", min_length=1)
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
     # What nodes of the same Ray prove themselves with.
     ray_token_file: Path | None = None

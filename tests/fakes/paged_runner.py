@@ -27,6 +27,7 @@ class PagedRunner:
         self._vocab_size = vocab_size
         self._block_size = block_size
         self._memory: dict[tuple[int, int], int] = {}
+        self._guessed: set[tuple[int, int]] = set()  # slots that may be written again
 
     def run(self, plan: StepPlan) -> StepLogits:
         """Computes the plan's chunks."""
@@ -45,12 +46,17 @@ class PagedRunner:
     def _clear(self, block_id: int) -> None:
         for offset in range(self._block_size):
             self._memory.pop((block_id, offset), None)
+            self._guessed.discard((block_id, offset))
 
     def _write(self, chunk: Chunk) -> None:
+        first_guessed = chunk.start + len(chunk.token_ids) - len(chunk.drafts)
         for position, token_id in enumerate(chunk.token_ids, chunk.start):
             slot = self._slot(chunk, position)
-            assert slot not in self._memory, f"slot {slot} is written twice"
+            assert slot not in self._memory or slot in self._guessed, f"slot {slot} is written twice"
             self._memory[slot] = token_id
+            self._guessed.discard(slot)
+            if position >= first_guessed:
+                self._guessed.add(slot)
 
     def _contexts(self, chunk: Chunk) -> list[list[int]]:
         """What precedes each token that the chunk asks logits for."""

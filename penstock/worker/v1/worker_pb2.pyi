@@ -744,11 +744,16 @@ class SequenceEnd(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     CACHED_PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
     NUM_PREEMPTIONS_FIELD_NUMBER: _builtins.int
+    NUM_DRAFTED_TOKENS_FIELD_NUMBER: _builtins.int
+    NUM_ACCEPTED_TOKENS_FIELD_NUMBER: _builtins.int
     reason: _types_pb2.FinishReason.ValueType
     stop_token_id: _builtins.int
     """The token that ended it, where a token did."""
     cached_prompt_tokens: _builtins.int
     num_preemptions: _builtins.int
+    num_drafted_tokens: _builtins.int
+    """Output tokens that were guessed by speculation, and those of them that were right."""
+    num_accepted_tokens: _builtins.int
     @_builtins.property
     def error(self) -> _types_pb2.Error:
         """Where the reason is ERROR."""
@@ -761,10 +766,12 @@ class SequenceEnd(_message.Message):
         error: _types_pb2.Error | None = ...,
         cached_prompt_tokens: _builtins.int = ...,
         num_preemptions: _builtins.int = ...,
+        num_drafted_tokens: _builtins.int = ...,
+        num_accepted_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_stop_token_id", b"_stop_token_id", "error", b"error", "stop_token_id", b"stop_token_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_token_id", b"_stop_token_id", "cached_prompt_tokens", b"cached_prompt_tokens", "error", b"error", "num_preemptions", b"num_preemptions", "reason", b"reason", "stop_token_id", b"stop_token_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stop_token_id", b"_stop_token_id", "cached_prompt_tokens", b"cached_prompt_tokens", "error", b"error", "num_accepted_tokens", b"num_accepted_tokens", "num_drafted_tokens", b"num_drafted_tokens", "num_preemptions", b"num_preemptions", "reason", b"reason", "stop_token_id", b"stop_token_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__stop_token_id: _TypeAlias = _typing.Literal["stop_token_id"]  # noqa: Y015
     _WhichOneofArgType__stop_token_id: _TypeAlias = _typing.Literal["_stop_token_id", b"_stop_token_id"]  # noqa: Y015
@@ -977,6 +984,8 @@ class GetStatsResponse(_message.Message):
     NUM_PREFIX_QUERY_TOKENS_FIELD_NUMBER: _builtins.int
     NUM_PREFIX_HIT_TOKENS_FIELD_NUMBER: _builtins.int
     NUM_EVICTED_BLOCKS_FIELD_NUMBER: _builtins.int
+    NUM_DRAFTED_TOKENS_FIELD_NUMBER: _builtins.int
+    NUM_ACCEPTED_TOKENS_FIELD_NUMBER: _builtins.int
     replica_id: _builtins.str
     incarnation: _builtins.int
     engine_step: _builtins.int
@@ -1003,6 +1012,9 @@ class GetStatsResponse(_message.Message):
     num_prefix_hit_tokens: _builtins.int
     num_evicted_blocks: _builtins.int
     """Blocks of the prefix index that were reused for other tokens."""
+    num_drafted_tokens: _builtins.int
+    """Tokens that were guessed by speculation, and those of them that were right."""
+    num_accepted_tokens: _builtins.int
     def __init__(
         self,
         *,
@@ -1026,10 +1038,12 @@ class GetStatsResponse(_message.Message):
         num_prefix_query_tokens: _builtins.int = ...,
         num_prefix_hit_tokens: _builtins.int = ...,
         num_evicted_blocks: _builtins.int = ...,
+        num_drafted_tokens: _builtins.int = ...,
+        num_accepted_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_step", b"engine_step", "incarnation", b"incarnation", "last_cancel_arrived_step", b"last_cancel_arrived_step", "last_cancel_effective_step", b"last_cancel_effective_step", "last_step_sequences", b"last_step_sequences", "num_cached_blocks", b"num_cached_blocks", "num_cancelled", b"num_cancelled", "num_computed_tokens", b"num_computed_tokens", "num_evicted_blocks", b"num_evicted_blocks", "num_finished", b"num_finished", "num_free_blocks", b"num_free_blocks", "num_generated_tokens", b"num_generated_tokens", "num_kv_blocks", b"num_kv_blocks", "num_preemptions", b"num_preemptions", "num_prefix_hit_tokens", b"num_prefix_hit_tokens", "num_prefix_query_tokens", b"num_prefix_query_tokens", "num_running", b"num_running", "num_sessions", b"num_sessions", "num_waiting", b"num_waiting", "replica_id", b"replica_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine_step", b"engine_step", "incarnation", b"incarnation", "last_cancel_arrived_step", b"last_cancel_arrived_step", "last_cancel_effective_step", b"last_cancel_effective_step", "last_step_sequences", b"last_step_sequences", "num_accepted_tokens", b"num_accepted_tokens", "num_cached_blocks", b"num_cached_blocks", "num_cancelled", b"num_cancelled", "num_computed_tokens", b"num_computed_tokens", "num_drafted_tokens", b"num_drafted_tokens", "num_evicted_blocks", b"num_evicted_blocks", "num_finished", b"num_finished", "num_free_blocks", b"num_free_blocks", "num_generated_tokens", b"num_generated_tokens", "num_kv_blocks", b"num_kv_blocks", "num_preemptions", b"num_preemptions", "num_prefix_hit_tokens", b"num_prefix_hit_tokens", "num_prefix_query_tokens", b"num_prefix_query_tokens", "num_running", b"num_running", "num_sessions", b"num_sessions", "num_waiting", b"num_waiting", "replica_id", b"replica_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -233,6 +233,7 @@ class ReplicaLink:
         elif reason is FinishReason.CANCELLED:
             self._end_uncalled_for(generation, choice)
         else:
+            generation.count_drafts(end.num_drafted_tokens, end.num_accepted_tokens)
             stop_token_id = end.stop_token_id if end.HasField("stop_token_id") else None
             generation.end_choice(
                 choice, reason, stop_token_id=stop_token_id, cached_prompt_tokens=end.cached_prompt_tokens

@@ -68,6 +68,12 @@ class GatewayMetrics:
         self._resumed = Counter(
             "penstock_gateway_resumed", "Moves of generations to another replica.", registry=self.registry
         )
+        self._drafts = self._counter(
+            "penstock_gateway_speculation_tokens",
+            "Output tokens that replicas drafted, and those that were right.",
+            "outcome",
+            "gen_ai_request_model",
+        )
         self._cache = self._counter("penstock_gateway_cache", "Requests by what the cache did.", "outcome")
 
     def observe_cache(self, report: CacheReport) -> None:
@@ -86,6 +92,9 @@ class GatewayMetrics:
         """Tokens of an answer that has ended, well or not; however many requests shared it, they were made once."""
         self.observe_tokens(generation.usage(), operation=operation, model=generation.job.spec.name)
         self._resumed.inc(generation.num_resumed)
+        if generation.num_drafted_tokens:
+            self._drafts("drafted", generation.job.spec.name).inc(generation.num_drafted_tokens)
+            self._drafts("accepted", generation.job.spec.name).inc(generation.num_accepted_tokens)
 
     def observe_tokens(self, usage: Usage, *, operation: str, model: str) -> None:
         """Tokens of a request that has come to a replica."""

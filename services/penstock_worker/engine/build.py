@@ -1,6 +1,6 @@
 """Builds an engine from a checkpoint directory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from penstock_worker.constraints.mask_process import MaskModel
 from penstock_worker.constraints.masks import ConstraintMasks
 from penstock_worker.engine.adapter_table import AdapterTable
 from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.build_drafter import OFF, PROMPT_LOOKUP, build_drafter, read_draft_config
 from penstock_worker.engine.constraint import ConstraintGate
+from penstock_worker.engine.draft_pace import DraftPace
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
@@ -20,6 +22,7 @@ from penstock_worker.engine.model_runner import ModelRunner
 from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
+from penstock_worker.engine.speculation import Speculation
 from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.decoder import Decoder
@@ -51,6 +54,7 @@ class EngineConfig:
         max_step_tokens: most tokens computed in one step.
         block_size: tokens of one KV block.
         prefix_cache: whether keys and values of equal beginnings are computed once.
+        speculate: "off", "prompt-lookup", or the directory of a smaller checkpoint with the same tokenizer.
         num_threads: threads of one CPU operation; None leaves torch's choice. Holds for the whole process.
     """
 
@@ -62,6 +66,7 @@ class EngineConfig:
     max_step_tokens: int = 2048
     block_size: int = 16
     prefix_cache: bool = True
+    speculate: str = OFF
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class LoadedModel:
         num_parameters: tied ones counted once.
         weight_bytes: memory of the weights.
         kv_plan: size of the KV cache.
+        drafts: who drafts tokens.
     """
 
     architecture: str
@@ -103,6 +109,7 @@ class LoadedModel:
     num_parameters: int
     weight_bytes: int
     kv_plan: KvPlan
+    drafts: str = OFF
 
     @property
     def plan(self) -> str:
@@ -115,6 +122,7 @@ class LoadedModel:
             ("kv cache", f"{shown_bytes(kv_plan.num_bytes)}: {kv_plan.reason}"),
             ("", f"{kv_plan.num_blocks:,} blocks of {kv_plan.block_size} tokens, {kv_plan.num_tokens:,} tokens in all"),
             ("sequence", f"at most {self.context_length:,} tokens of prompt and output"),
+            ("drafts", self.drafts),
         )
         return "\n".join(f"{name:<9} {text}" for name, text in lines)
 
@@ -135,10 +143,12 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         model = _load_own(checkpoint, model_config, config)
     else:
         model = _load_foreign(model_dir, checkpoint, architecture, model_config, config)
-    kv_plan = _plan_kv_cache(model, config)
+    draft = _load_draft(model_dir, model, config)
+    kv_plan = _plan_kv_cache(model, config, draft)
     revision = weights_revision(model_dir, checkpoint.files)
+    scheduler = _scheduler(kv_plan, config)
     engine = Engine(
-        scheduler=_scheduler(kv_plan, config),
+        scheduler=scheduler,
         runner=_runner(model, kv_plan),
         sampler=Sampler(),
         limits=_limits(kv_plan, config),
@@ -147,6 +157,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         revision=revision,
         adapters=AdapterTable(model.adapters),
         constraints=_constraints(model_dir, model_config.vocab_size, eos_token_ids),
+        speculation=_speculation(draft, scheduler, kv_plan, config),
     )
     loaded = LoadedModel(
         architecture=architecture,
@@ -162,6 +173,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         num_parameters=model.num_parameters,
         weight_bytes=model.num_bytes,
         kv_plan=kv_plan,
+        drafts=config.speculate if draft is None else f"{config.speculate}, {shown_bytes(draft.num_bytes)}",
     )
     return engine, loaded
 
@@ -202,7 +214,26 @@ def _load_foreign(
     return load_foreign_model(model_dir, architecture, model_config, dtype=dtype, device=device)
 
 
-def _plan_kv_cache(model: RunnableModel, config: EngineConfig) -> KvPlan:
+def _load_draft(model_dir: Path, model: RunnableModel, config: EngineConfig) -> RunnableModel | None:
+    """The smaller checkpoint that drafts, where there is one: on the target's device, in its dtype."""
+    if config.speculate in (OFF, PROMPT_LOOKUP):
+        return None
+    directory = Path(config.speculate)
+    draft_config = read_draft_config(directory, model_dir, model.shape.vocab_size)
+    like_target = replace(config, dtype=str(model.dtype).removeprefix("torch."))
+    return _load_own(Checkpoint(directory), draft_config, like_target)
+
+
+def _speculation(
+    draft: RunnableModel | None, scheduler: Scheduler, kv_plan: KvPlan, config: EngineConfig
+) -> Speculation | None:
+    drafter = None if config.speculate == OFF else build_drafter(draft, kv_plan)
+    if drafter is None:
+        return None
+    return Speculation(drafter, scheduler, DraftPace(), max_step_tokens=config.max_step_tokens)
+
+
+def _plan_kv_cache(model: RunnableModel, config: EngineConfig, draft: RunnableModel | None) -> KvPlan:
     reserved_bytes = activation_bytes(
         model.shape, max_step_tokens=config.max_step_tokens, max_running_sequences=config.max_running_sequences
     )
@@ -213,6 +244,7 @@ def _plan_kv_cache(model: RunnableModel, config: EngineConfig) -> KvPlan:
         max_running_sequences=config.max_running_sequences,
         limit_bytes=config.kv_memory_bytes,
         available_bytes=available_kv_bytes(model.device, reserved_bytes),
+        draft=None if draft is None else draft.shape,
     )
 
 

@@ -5,8 +5,9 @@ Not thread-safe: one thread owns an engine. `step()` reads schedule, run, sample
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from penstock_shared.errors import InternalError, InvalidArgumentError, NotFoundError, PenstockError
@@ -20,7 +21,15 @@ from penstock_worker.engine.pooling import Vector
 from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sampler import SampledToken, Sampler
 from penstock_worker.engine.scheduler import Scheduler
-from penstock_worker.engine.sequence import FinishReason, Sequence, SequenceOutput, SequenceRequest, TokenLogprobs
+from penstock_worker.engine.sequence import (
+    FinishReason,
+    Sequence,
+    SequenceEnd,
+    SequenceOutput,
+    SequenceRequest,
+    TokenLogprobs,
+)
+from penstock_worker.engine.speculation import Speculation, taken_tokens
 from penstock_worker.engine.validation import EngineLimits, validate_request
 
 _log = get_logger(__name__)
@@ -64,6 +73,8 @@ class EngineStats:
         num_prefix_query_tokens: tokens that were looked for in the prefix cache when their sequences started.
         num_prefix_hit_tokens: those that were found.
         num_evicted_blocks: cached blocks that were handed out to be written anew.
+        num_drafted_tokens: tokens that were guessed.
+        num_accepted_tokens: those that were guessed rightly.
     """
 
     step: int
@@ -78,6 +89,8 @@ class EngineStats:
     num_prefix_query_tokens: int = 0
     num_prefix_hit_tokens: int = 0
     num_evicted_blocks: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
 
 
 class Engine:
@@ -93,6 +106,7 @@ class Engine:
         revision: of the weights; part of the names of cached blocks.
         adapters: those that sequences may ask for; None: none.
         constraints: applies those of sequences; None: there is nothing here to apply them.
+        speculation: drafts tokens; None: each step gives a sequence one.
         clock_ns: stamps the times of sequences and steps.
     """
 
@@ -108,6 +122,7 @@ class Engine:
         revision: str = "",
         adapters: AdapterTable | None = None,
         constraints: ConstraintGate | None = None,
+        speculation: Speculation | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._scheduler = scheduler
@@ -119,6 +134,7 @@ class Engine:
         self._revision = revision
         self.adapters = adapters or AdapterTable()
         self._constraints = constraints
+        self._speculation = speculation
         self._clock_ns = clock_ns
         self._sequences: dict[int, Sequence] = {}
         self._ended_at_add: dict[int, SequenceOutput] = {}
@@ -189,9 +205,13 @@ class Engine:
         outputs = list(self._ended_at_add.values())
         self._ended_at_add.clear()
         plan = self._scheduler.schedule(started_ns)
+        if self._speculation is not None:
+            plan = self._speculation.extend(plan, self._sequences)
         if plan.chunks or self._num_held:
             outputs += self._run(plan)
         duration_s = (self._clock_ns() - started_ns) / 1e9
+        if self._speculation is not None:
+            self._speculation.took(plan, duration_s)
         changes = self._scheduler.take_prefix_changes()
         return StepResult(self._num_steps, duration_s, outputs, len(plan.chunks), changes)
 
@@ -211,6 +231,8 @@ class Engine:
             num_prefix_query_tokens=prefix.num_query_tokens,
             num_prefix_hit_tokens=prefix.num_hit_tokens,
             num_evicted_blocks=prefix.num_evicted_blocks,
+            num_drafted_tokens=0 if self._speculation is None else self._speculation.num_drafted_tokens,
+            num_accepted_tokens=0 if self._speculation is None else self._speculation.num_accepted_tokens,
         )
 
     def check_invariants(self) -> None:
@@ -264,12 +286,14 @@ class Engine:
             _log.exception("engine step failed", num_sequences=len(plan.chunks))
             return [self._failed(sequence) for sequence in self._scheduler.running]
         now_ns = self._clock_ns()
-        pairs = list(zip(admitted.sequences, sampled, strict=True))
-        failed_keys = {sequence.key for sequence, token in pairs if isinstance(token, PenstockError)}
-        self._keep_computed(plan.chunks, failed_keys)
+        tokens: dict[int, list[SampledToken | PenstockError]] = {}
+        for row, token in zip(admitted.sequences, sampled, strict=True):
+            tokens.setdefault(row.key, []).append(token)
+        self._keep_computed(plan.chunks, {key for key, found in tokens.items() if isinstance(found[0], PenstockError)})
         told = [] if logits is None else self._read_outputs(plan, logits)
         told += [self._judge(verdict) for verdict in admitted.verdicts]
-        return told + [self._apply(*pair, now_ns) for pair in pairs]
+        drafts = {chunk.key: chunk.drafts for chunk in plan.chunks}
+        return told + [self._apply(key, drafts.get(key, array("q")), found, now_ns) for key, found in tokens.items()]
 
     def _read_outputs(self, plan: StepPlan, logits: StepLogits) -> list[SequenceOutput]:
         """What a step gives besides tokens: scores of prompts, embeddings."""
@@ -298,11 +322,18 @@ class Engine:
 
     def _admit(self, plan: StepPlan, logits: StepLogits | None) -> Admitted:
         """What can be sampled: all rows, or those whose constraints have their masks."""
-        sampling = [self._sequences[chunk.key] for chunk in plan.chunks if chunk.num_logits_rows]
+        sampling = [row for chunk in plan.chunks if chunk.num_logits_rows for row in self._rows(chunk)]
         values = None if logits is None else logits.values
         if self._constraints is None:
             return Admitted(values, sampling, [])
         return self._constraints.admit(values, sampling)
+
+    def _rows(self, chunk: Chunk) -> Iterator[Sequence]:
+        """For each row of logits, the sequence as it is before the token to be sampled."""
+        sequence, drafts = self._sequences[chunk.key], chunk.drafts
+        yield sequence
+        for num_drafts in range(1, len(drafts) + 1):
+            yield sequence.with_drafts(drafts[:num_drafts])
 
     def _judge(self, verdict: Verdict) -> SequenceOutput:
         reason = FinishReason.STOP if verdict.error is None else FinishReason.ERROR
@@ -312,22 +343,43 @@ class Engine:
         self._sequences[key].num_scored_tokens += len(scores)
         return SequenceOutput(key, [], [], None, scores)
 
-    def _apply(self, sequence: Sequence, sampled: SampledToken | PenstockError, now_ns: int) -> SequenceOutput:
-        if isinstance(sampled, PenstockError):
-            return self._end(sequence, FinishReason.ERROR, error=sampled)
-        if sampled.token_id in sequence.ending_token_ids:
-            return self._end(sequence, FinishReason.STOP, stop_token_id=sampled.token_id)
-        return self._extend(sequence, sampled, now_ns)
+    def _apply(
+        self, key: int, drafts: "array[int]", sampled: list[SampledToken | PenstockError], now_ns: int
+    ) -> SequenceOutput:
+        """Gives a sequence what was sampled for it, as far as its drafts were right."""
+        sequence, taken = self._sequences[key], list(taken_tokens(drafts, sampled))
+        num_right = len(taken) - 1
+        if self._speculation is not None and drafts:
+            self._speculation.judged(sequence, len(drafts), num_right)
+        output = SequenceOutput(key, [], [], None)
+        for token in taken:
+            end = self._take(sequence, token, output, now_ns)
+            if end is not None:
+                return replace(output, end=end)
+        if drafts:
+            sequence.num_computed_tokens += num_right
+            self._scheduler.take_back(sequence, sequence.num_computed_tokens)
+        return output
 
-    def _extend(self, sequence: Sequence, sampled: SampledToken, now_ns: int) -> SequenceOutput:
-        sequence.token_ids.append(sampled.token_id)
+    def _take(
+        self, sequence: Sequence, token: SampledToken | PenstockError, output: SequenceOutput, now_ns: int
+    ) -> SequenceEnd | None:
+        """Adds one token to a sequence and to its output of this step; its end, where it ends with it."""
+        if isinstance(token, PenstockError):
+            return self._end(sequence, FinishReason.ERROR, error=token).end
+        if token.token_id in sequence.ending_token_ids:
+            return self._end(sequence, FinishReason.STOP, stop_token_id=token.token_id).end
+        sequence.token_ids.append(token.token_id)
         sequence.first_token_ns = sequence.first_token_ns or now_ns
         self._num_generated_tokens += 1
-        logprobs = [] if sampled.logprobs is None else [sampled.logprobs]
-        end = self._end(sequence, FinishReason.LENGTH).end if sequence.is_full else None
-        if end is None and self._constraints is not None:
-            self._constraints.advance(sequence, sampled.token_id)
-        return SequenceOutput(sequence.key, [sampled.token_id], logprobs, end)
+        output.token_ids.append(token.token_id)
+        if token.logprobs is not None:
+            output.logprobs.append(token.logprobs)
+        if sequence.is_full:
+            return self._end(sequence, FinishReason.LENGTH).end
+        if self._constraints is not None:
+            self._constraints.advance(sequence, token.token_id)
+        return None
 
     def _failed(self, sequence: Sequence) -> SequenceOutput:
         error = InternalError("the engine step failed")

@@ -54,6 +54,7 @@ def plan_kv_cache(
     max_running_sequences: int,
     limit_bytes: int | None,
     available_bytes: int,
+    draft: ModelShape | None = None,
 ) -> KvPlan:
     """Sizes the cache: what is asked for, else what is available, but never more than can be used.
 
@@ -64,11 +65,13 @@ def plan_kv_cache(
         max_running_sequences: with a full context each, they use all the cache that can be used.
         limit_bytes: what the operator asked for, or None.
         available_bytes: what may be taken otherwise.
+        draft: a second model, which keeps as many tokens.
 
     Raises:
         InvalidArgumentError: not even two blocks fit.
     """
-    block_bytes = block_size * _bytes_per_token(config, dtype)
+    models = [config] if draft is None else [config, draft]
+    block_bytes = block_size * sum(_bytes_per_token(model, dtype) for model in models)
     num_useful = max_running_sequences * -(-config.context_length // block_size)
     num_fitting = (available_bytes if limit_bytes is None else limit_bytes) // block_bytes - 1
     if num_fitting < 1:

@@ -31,6 +31,11 @@ class Chunk(NamedTuple):
     pooling: Pooling | None = None
     adapter_id: int = 0
 
+    @property
+    def drafts(self) -> "array[int]":
+        """The tokens that are only guessed: all that ask for logits but the first."""
+        return self.token_ids[len(self.token_ids) + 1 - max(self.num_logits_rows, 1) :]
+
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:

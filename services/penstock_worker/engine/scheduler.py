@@ -96,6 +96,20 @@ class Scheduler:
         chunks += self._prefill_chunks(self._max_step_tokens - len(chunks), now_ns)
         return StepPlan(chunks, fresh_block_ids)
 
+    def lend(self, sequence: Sequence, num_tokens: int) -> tuple[int, list[int]]:
+        """Blocks for as many as `num_tokens` drafted tokens behind those of a running sequence.
+
+        Returns:
+            How many tokens the free blocks were enough for, and the fresh blocks. Nobody is preempted for a draft.
+        """
+        num_slots = (len(sequence.block_ids) + self._pool.num_free) * self._pool.block_size
+        num_tokens = min(num_tokens, num_slots - len(sequence.token_ids))
+        return num_tokens, self._blocks.grow(sequence, len(sequence.token_ids) + num_tokens)
+
+    def take_back(self, sequence: Sequence, num_tokens: int) -> None:
+        """Frees the blocks that a running sequence does not need for `num_tokens` tokens."""
+        self._blocks.shrink(sequence, num_tokens)
+
     def keep_computed(self, sequence: Sequence) -> None:
         """Has what was computed of a running sequence found by others. For after a step that has succeeded."""
         self._blocks.keep_computed(sequence)

@@ -3,12 +3,14 @@
 from array import array
 from collections.abc import Mapping
 from collections.abc import Sequence as ReadOnlyList
+from copy import copy
 from dataclasses import dataclass, field
 from enum import Enum
 
 from penstock_shared.constraint import Constraint
 from penstock_shared.errors import PenstockError
 from penstock_shared.prefix_chain import PrefixBlock
+from penstock_worker.engine.draft_pace import DraftRecord
 from penstock_worker.engine.pooling import EmbeddingOptions, PooledVector, Pooling
 
 
@@ -122,6 +124,7 @@ class SequenceEnd:
         error: set exactly where the reason is ERROR.
         cached_prompt_tokens: prompt tokens whose keys and values were found rather than computed.
         num_preemptions: how often it lost its blocks to another sequence and was computed again.
+        num_drafted_tokens, num_accepted_tokens: how many of its tokens were guessed, and how many rightly.
         queued_ns: when it was added.
         prefill_start_ns: start of the first step that computed tokens of it.
         first_token_ns: end of the step that gave its first new token.
@@ -132,6 +135,8 @@ class SequenceEnd:
     error: PenstockError | None = None
     cached_prompt_tokens: int = 0
     num_preemptions: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
     queued_ns: int
     prefill_start_ns: int | None = None
     first_token_ns: int | None = None
@@ -184,6 +189,9 @@ class Sequence:
         num_found_tokens: of its computed tokens, those that were found when it started to run.
         cached_prompt_tokens: those of its prompt that were found at its first start.
         pooled: the vector so far, where an embedding was asked for.
+        num_starts: how often it has got blocks: again after each preemption.
+        drafts: how its drafts fared.
+        num_drafted_tokens, num_accepted_tokens: of its output, how many tokens were guessed, and how many rightly.
     """
 
     request: SequenceRequest
@@ -202,6 +210,10 @@ class Sequence:
     num_found_tokens: int = 0
     cached_prompt_tokens: int = 0
     pooled: PooledVector | None = field(init=False)
+    num_starts: int = 0
+    drafts: DraftRecord = field(default_factory=DraftRecord)
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
     num_preemptions: int = 0
     prefill_start_ns: int | None = None
     first_token_ns: int | None = None
@@ -251,6 +263,12 @@ class Sequence:
         """Whether its length limit is reached."""
         return len(self.token_ids) >= self.max_total_tokens
 
+    def with_drafts(self, token_ids: "array[int]") -> "Sequence":
+        """The sequence as it would be with this output too, for a sampler to look at."""
+        drafted = copy(self)
+        drafted.token_ids = self.token_ids + token_ids
+        return drafted
+
     def ended(
         self, reason: FinishReason, *, stop_token_id: int | None = None, error: PenstockError | None = None
     ) -> SequenceEnd:
@@ -261,6 +279,8 @@ class Sequence:
             error=error,
             cached_prompt_tokens=self.cached_prompt_tokens,
             num_preemptions=self.num_preemptions,
+            num_drafted_tokens=self.num_drafted_tokens,
+            num_accepted_tokens=self.num_accepted_tokens,
             queued_ns=self.queued_ns,
             prefill_start_ns=self.prefill_start_ns,
             first_token_ns=self.first_token_ns,

@@ -56,6 +56,7 @@ class SequenceBlocks:
     def start(self, sequence: Sequence, found: list[int]) -> list[int]:
         """Gives it the blocks of all its tokens: what was found, and fresh ones, which are returned."""
         self._pool.share(found)
+        sequence.num_starts += 1
         sequence.block_ids = array("q", found)
         sequence.num_kept_blocks = len(found)
         sequence.num_computed_tokens = sequence.num_found_tokens = len(found) * self._pool.block_size
@@ -72,6 +73,12 @@ class SequenceBlocks:
         block_ids = self._pool.allocate(num_missing)
         sequence.block_ids.extend(block_ids)
         return block_ids
+
+    def shrink(self, sequence: Sequence, num_tokens: int) -> None:
+        """Takes back the blocks that `num_tokens` tokens do not need."""
+        num_needed = self._pool.num_blocks_for(num_tokens)
+        self._pool.release(sequence.block_ids[num_needed:])
+        del sequence.block_ids[num_needed:]
 
     def keep_computed(self, sequence: Sequence) -> None:
         """Makes its full blocks findable, as far as they are computed.

@@ -105,6 +105,7 @@ class ReplicaActor:
             max_step_tokens=settings.max_step_tokens,
             block_size=settings.block_size,
             prefix_cache=settings.prefix_cache,
+            speculate=settings.speculate,
             num_threads=settings.num_threads,
         )
         return build_engine(settings.model_dir, config)

@@ -176,6 +176,8 @@ class End:
     error: PenstockError | None = None
     cached_prompt_tokens: int = 0
     num_preemptions: int = 0
+    num_drafted_tokens: int = 0
+    num_accepted_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

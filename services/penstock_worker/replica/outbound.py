@@ -96,6 +96,8 @@ def stats_response(replica_id: str, incarnation: int, stats: Stats) -> worker_pb
         num_prefix_query_tokens=stats.num_prefix_query_tokens,
         num_prefix_hit_tokens=stats.num_prefix_hit_tokens,
         num_evicted_blocks=stats.num_evicted_blocks,
+        num_drafted_tokens=stats.num_drafted_tokens,
+        num_accepted_tokens=stats.num_accepted_tokens,
     )
 
 
@@ -126,6 +128,8 @@ def _end(end: End) -> worker_pb2.SequenceEnd:
         error=None if end.error is None else to_proto_error(end.error),
         cached_prompt_tokens=end.cached_prompt_tokens,
         num_preemptions=end.num_preemptions,
+        num_drafted_tokens=end.num_drafted_tokens,
+        num_accepted_tokens=end.num_accepted_tokens,
     )
 
 

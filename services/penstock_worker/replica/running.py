@@ -123,4 +123,6 @@ def _end_of(end: SequenceEnd) -> End:
         error=end.error,
         cached_prompt_tokens=end.cached_prompt_tokens,
         num_preemptions=end.num_preemptions,
+        num_drafted_tokens=end.num_drafted_tokens,
+        num_accepted_tokens=end.num_accepted_tokens,
     )

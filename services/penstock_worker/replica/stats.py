@@ -28,6 +28,8 @@ class Stats:
     num_prefix_query_tokens: int
     num_prefix_hit_tokens: int
     num_evicted_blocks: int
+    num_drafted_tokens: int
+    num_accepted_tokens: int
 
     @classmethod
     def now(cls, engine: EngineLoop, sequences: RunningSequences, num_sessions: int) -> "Stats":
@@ -52,4 +54,6 @@ class Stats:
             num_prefix_query_tokens=stats.num_prefix_query_tokens,
             num_prefix_hit_tokens=stats.num_prefix_hit_tokens,
             num_evicted_blocks=stats.num_evicted_blocks,
+            num_drafted_tokens=stats.num_drafted_tokens,
+            num_accepted_tokens=stats.num_accepted_tokens,
         )

@@ -22,6 +22,7 @@ SETTINGS = StackSettings(
     device="cpu",
     dtype="float32",
     quantize="int8",
+    speculate="prompt-lookup",
     ports=Ports(1, 2, 5, 3, 4, 6),
     otlp_endpoint="http://127.0.0.1:4317",
 )
@@ -57,6 +58,7 @@ def test_every_service_is_told_where_the_others_are() -> None:
             "PENSTOCK_WORKER_DEVICE": "cpu",
             "PENSTOCK_WORKER_DTYPE": "float32",
             "PENSTOCK_WORKER_QUANTIZE": "int8",
+            "PENSTOCK_WORKER_SPECULATE": "prompt-lookup",
         },
         "gateway": {
             **common,

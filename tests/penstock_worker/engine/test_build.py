@@ -41,6 +41,7 @@ def test_plan_is_readable(checkpoint: Callable[[str], Path]) -> None:
         "kv cache  780.0 KiB: room for 2 full contexts",
         "          64 blocks of 16 tokens, 1,024 tokens in all",
         "sequence  at most 512 tokens of prompt and output",
+        "drafts    off",
     ]
 
 

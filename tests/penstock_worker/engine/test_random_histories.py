@@ -1,13 +1,14 @@
 """Random histories of add, fork, cancel, fail and step, in pools so small that it takes preemptions and evictions.
 
 The books always agree, and every output is what it would be alone: with the prefix cache, without it, and with one
-whose names collide all the time.
+whose names collide all the time; and with drafts, whatever part of them is right.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pytest
+from fakes.drafters import EagerPace, OracleDrafter
 from fakes.paged_runner import PagedRunner, next_token_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
+from penstock_worker.engine.speculation import Speculation
 from penstock_worker.engine.validation import EngineLimits
 
 VOCAB_SIZE = 13
@@ -135,6 +137,7 @@ class History:
 
     limits: EngineLimits
     index: PrefixIndex | None
+    one_wrong_in: int | None = None  # of so many drafted tokens one is wrong; None: nothing is drafted
     requests: dict[int, SequenceRequest] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
     outputs: dict[int, list[SequenceOutput]] = field(default_factory=dict)
@@ -142,18 +145,26 @@ class History:
     def __post_init__(self) -> None:
         pool = BlockPool(self.limits.num_blocks, self.limits.block_size, self.index)
         self.runner = PagedRunner(vocab_size=VOCAB_SIZE, block_size=self.limits.block_size)
+        scheduler = Scheduler(
+            pool,
+            max_running_sequences=self.limits.max_running_sequences,
+            max_step_tokens=self.limits.max_step_tokens,
+        )
         self.engine = Engine(
-            scheduler=Scheduler(
-                pool,
-                max_running_sequences=self.limits.max_running_sequences,
-                max_step_tokens=self.limits.max_step_tokens,
-            ),
+            scheduler=scheduler,
             runner=self.runner,
             sampler=Sampler(),
             limits=self.limits,
             vocab_size=VOCAB_SIZE,
             eos_token_ids=frozenset({EOS_TOKEN_ID}),
+            speculation=self._speculation(scheduler),
         )
+
+    def _speculation(self, scheduler: Scheduler) -> Speculation | None:
+        if self.one_wrong_in is None:
+            return None
+        drafter = OracleDrafter(vocab_size=VOCAB_SIZE, one_wrong_in=self.one_wrong_in)
+        return Speculation(drafter, scheduler, EagerPace(), max_step_tokens=self.limits.max_step_tokens)
 
     def play(self, event: Event) -> None:
         """Does one thing to the engine."""
@@ -252,12 +263,12 @@ def expected_output(request: SequenceRequest, limits: EngineLimits) -> tuple[lis
 
 @pytest.mark.parametrize("new_index", [PrefixIndex, CollidingIndex, lambda: None], ids=["cache", "collisions", "off"])
 @settings(max_examples=120)
-@given(limits=LIMITS, events=HISTORIES)
+@given(limits=LIMITS, events=HISTORIES, one_wrong_in=st.sampled_from([None, 1, 2, 5, 1000]))
 def test_random_histories_end_as_if_each_sequence_ran_alone(
-    new_index: Callable[[], PrefixIndex | None], limits: EngineLimits, events: list[Event]
+    new_index: Callable[[], PrefixIndex | None], limits: EngineLimits, events: list[Event], one_wrong_in: int | None
 ) -> None:
     """Whatever is added, cancelled and preempted, nobody's output changes, everybody ends once, every block is free."""
-    history = History(limits, new_index())
+    history = History(limits, new_index(), one_wrong_in)
     with capture_logs():  # writing out each failure's traceback would take most of the time
         for event in events:
             history.play(event)
