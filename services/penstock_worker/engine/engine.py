@@ -336,8 +336,10 @@ class Engine:
             yield sequence.with_drafts(drafts[:num_drafts])
 
     def _judge(self, verdict: Verdict) -> SequenceOutput:
+        """A grammar is at its end, or fails, which says nothing against what was computed."""
         reason = FinishReason.STOP if verdict.error is None else FinishReason.ERROR
-        return self._end(verdict.sequence, reason, error=verdict.error)
+        self._forget(verdict.sequence)
+        return SequenceOutput(verdict.sequence.key, [], [], verdict.sequence.ended(reason, error=verdict.error))
 
     def _score(self, key: int, scores: list[TokenLogprobs]) -> SequenceOutput:
         self._sequences[key].num_scored_tokens += len(scores)

@@ -11,6 +11,7 @@ from penstock_shared.errors import InternalError, InvalidArgumentError
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.constraint import ConstraintGate
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
@@ -21,7 +22,7 @@ EOS = 28
 ANY = Constraint(ConstraintKind.REGEX, ("a+",))
 
 
-def make_engine(masks: ScriptedMasks | None, *, num_blocks: int = 32) -> Engine:
+def make_engine(masks: ScriptedMasks | None, *, num_blocks: int = 32, index: PrefixIndex | None = None) -> Engine:
     """An engine without a model; its clocks count their readings."""
     limits = EngineLimits(
         max_running_sequences=4, max_step_tokens=32, context_length=64, block_size=4, num_blocks=num_blocks
@@ -32,7 +33,7 @@ def make_engine(masks: ScriptedMasks | None, *, num_blocks: int = 32) -> Engine:
             masks, vocab_size=VOCAB_SIZE, eos_token_ids=frozenset({EOS}), clock=itertools.count(1).__next__
         )
     return Engine(
-        scheduler=Scheduler(BlockPool(num_blocks, 4), max_running_sequences=4, max_step_tokens=32),
+        scheduler=Scheduler(BlockPool(num_blocks, 4, index), max_running_sequences=4, max_step_tokens=32),
         runner=PagedRunner(vocab_size=VOCAB_SIZE, block_size=4),
         sampler=Sampler(),
         limits=limits,
@@ -185,6 +186,18 @@ def test_complete_grammar_ends_with_stop() -> None:
     [end] = [output.end for output in outputs if output.end is not None]
     assert (end.reason, end.stop_token_id) == (FinishReason.STOP, None)
     assert masks.told[-1] == ("close", 1, [])
+
+
+def test_grammar_that_fails_leaves_what_was_computed_to_be_found() -> None:
+    """Keys and values are sound; only those of a model's failure are forgotten."""
+    masks = ScriptedMasks()
+    masks.late = {1}
+    engine = make_engine(masks, index=PrefixIndex())
+    engine.add(request(1, output=[3, 4, 5]))
+    engine.step()
+    masks.failed[1] = InvalidArgumentError("constraint", "it", "another")
+    assert ends(run(engine)) == {1: FinishReason.ERROR}
+    assert engine.stats().num_cached_blocks == 1
 
 
 def test_grammar_that_fails_ends_its_sequence_alone() -> None:
