@@ -214,6 +214,13 @@ class OverflowingRunner(PagedRunner):
         return StepLogits(values)
 
 
+def test_step_in_which_a_sequence_fails_makes_nothing_of_it_findable() -> None:
+    """Not even for a moment: an equal sequence beside it would take its blocks over."""
+    engine = _engine(OverflowingRunner(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE))
+    engine.add(_request(1, [*SHARED[:111], 9], max_tokens=1))
+    assert engine.step().prefix_changes == []
+
+
 def test_sequence_that_overflows_leaves_nothing_to_be_found() -> None:
     """Whoever found keys and values that are no numbers would fail too. Its neighbours' blocks stay."""
     engine = _engine(OverflowingRunner(vocab_size=VOCAB_SIZE, block_size=BLOCK_SIZE), max_step_tokens=100)

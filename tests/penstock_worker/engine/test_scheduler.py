@@ -191,8 +191,10 @@ def test_critical_one_does_not_wait_for_a_prefix_of_a_less_critical_one() -> Non
     bulk, critical = _sequence(1, 20, criticality=1), _sequence(2, 20, criticality=3)
     _add(scheduler, bulk)
     _step(scheduler, bulk)
+    scheduler.keep_computed(bulk)
     _add(scheduler, critical)
-    assert _sizes(_step(scheduler, bulk, critical)) == {2: 8}
+    [chunk] = _step(scheduler, bulk, critical).chunks
+    assert (chunk.key, chunk.start, len(chunk.token_ids)) == (2, 8, 8)
 
 
 def test_equal_blocks_computed_at_one_time_become_one() -> None:
@@ -209,3 +211,20 @@ def test_equal_blocks_computed_at_one_time_become_one() -> None:
     scheduler.check_invariants()
     assert scheduler.num_free_blocks == 100 - 8
     assert bulk.block_ids[:2] == critical.block_ids[:2]
+
+
+def test_blocks_that_are_found_are_not_counted_as_room_too() -> None:
+    """A newcomer that takes idle blocks over cannot have the same blocks to write the rest of its prompt."""
+    pool = BlockPool(num_blocks=8, block_size=4, index=PrefixIndex())
+    scheduler = Scheduler(pool, max_running_sequences=8, max_step_tokens=64)
+    earlier = _sequence(1, 13)
+    _add(scheduler, earlier)
+    _step(scheduler)
+    scheduler.keep_computed(earlier)
+    scheduler.remove(earlier)
+    running, newcomer = _sequence(2, 16), _sequence(3, 22)
+    running.token_ids[0] = 99
+    _add(scheduler, running, newcomer)
+    assert _sizes(_step(scheduler)) == {2: 16}
+    scheduler.remove(running)
+    assert _sizes(_step(scheduler)) == {3: 10}
