@@ -1,6 +1,7 @@
 """Interleaved rounds: every engine once in each, one at a time."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,10 +10,11 @@ from pathlib import Path
 from engine_bench.contestant import Contestant, Failure, Start
 from engine_bench.entries import Entry
 from engine_bench.figures import Cell, Figures, cell_of, figures_of
-from engine_bench.workloads import Workload
+from engine_bench.workloads import Prompts, Workload
 
 _START_LIMIT_S = 120.0
 _TURN_LIMIT_S = 120.0
+_WARM_UP_PROMPT_TOKENS = 32
 _WARM_UP_TOKENS = 4
 
 Say = Callable[[str], None]
@@ -94,39 +96,45 @@ class Contest:
         self, contestants: list[Contestant], turns: dict[str, _Turns], num_rounds: int, deadline_s: float
     ) -> None:
         for contestant in contestants:
-            await self._turn(contestant, turns[contestant.kind.name], seed=0, is_warm_up=True)
-        longest_s = 0.0
-        for number in range(1, num_rounds + 1):
-            begin_s = time.monotonic()
-            if begin_s + longest_s > deadline_s:
-                self._say(f"no time for round {number} and later ones")
+            await self._warm_up(contestant, turns[contestant.kind.name])
+        for number, contestant in itertools.product(range(1, num_rounds + 1), contestants):
+            if time.monotonic() > deadline_s:
+                self._say(f"no time for the rest of round {number} and later ones")
                 return
-            for contestant in contestants:
-                await self._turn(contestant, turns[contestant.kind.name], seed=number, is_warm_up=False)
-            longest_s = max(longest_s, time.monotonic() - begin_s)
+            await self._turn(contestant, turns[contestant.kind.name], number)
 
-    async def _turn(self, contestant: Contestant, turns: _Turns, *, seed: int, is_warm_up: bool) -> None:
-        """One engine, all workloads. A warm-up has their prompts, so that every shape was there, and few new tokens."""
+    async def _warm_up(self, contestant: Contestant, turns: _Turns) -> None:
+        """As many sequences as in each workload, all of them short."""
+        for workload in self._workloads:
+            prompts = [prompt[:_WARM_UP_PROMPT_TOKENS] for prompt in workload.prompts(self._vocab_size, 0)]
+            await self._figures(contestant, turns, prompts, _WARM_UP_TOKENS)
+        self._say(f"{contestant.kind.title}: warm")
+
+    async def _turn(self, contestant: Contestant, turns: _Turns, number: int) -> None:
+        """One engine, all workloads."""
+        rates = []
+        for workload in self._workloads:
+            prompts = workload.prompts(self._vocab_size, number)
+            figures = await self._figures(contestant, turns, prompts, workload.num_new_tokens)
+            if figures is not None:
+                turns.rounds.setdefault(workload.name, []).append(figures)
+                rates.append(f"{workload.name} {figures.tokens_per_s:.0f}")
+        if rates:
+            self._say(f"round {number} {self._start.precision} {contestant.kind.title}: tokens/s {', '.join(rates)}")
+
+    async def _figures(
+        self, contestant: Contestant, turns: _Turns, prompts: Prompts, num_tokens: int
+    ) -> Figures | None:
+        """None where it fails, now or before."""
         if turns.failure:
-            return
-        found: dict[str, Figures] = {}
+            return None
         try:
-            for workload in self._workloads:
-                prompts = workload.prompts(self._vocab_size, seed)
-                num_tokens = _WARM_UP_TOKENS if is_warm_up else workload.num_new_tokens
-                times = await contestant.generate(prompts, num_tokens, limit_s=_TURN_LIMIT_S)
-                found[workload.name] = figures_of(times)
+            return figures_of(await contestant.generate(prompts, num_tokens, limit_s=_TURN_LIMIT_S))
         except Failure as failure:
             turns.failure = str(failure)
             self._say(f"{contestant.kind.title}: {failure}")
             await contestant.stop()
-        if is_warm_up:
-            self._say(f"{contestant.kind.title}: warm")
-            return
-        for name, figures in found.items():
-            turns.rounds.setdefault(name, []).append(figures)
-        rates = ", ".join(f"{name} {figures.tokens_per_s:.0f}" for name, figures in found.items())
-        self._say(f"round {seed} {self._start.precision} {contestant.kind.title}: tokens/s {rates}")
+            return None
 
     def _cells(self, turns: _Turns) -> dict[str, Cell]:
         return {each.name: cell_of(turns.rounds.get(each.name, []), turns.failure) for each in self._workloads}

@@ -11,6 +11,7 @@ from typing import Any
 from engine_bench.contest import Results
 from engine_bench.engines import ENGINES
 from engine_bench.figures import Cell, ratio_to_best
+from engine_bench.lines import multiplies_bf16
 from engine_bench.workloads import Workload
 
 _INK, _WATER, _PEER = "#33414e", "#1f77b4", "#b0b7bd"
@@ -25,6 +26,7 @@ def environment(num_threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "num_cpus": os.cpu_count(),
         "num_threads": num_threads,
+        "multiplies_bf16": multiplies_bf16(),
         "load_average_1m": os.getloadavg()[0],
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("torch", "transformers")},

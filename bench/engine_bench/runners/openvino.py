@@ -3,13 +3,12 @@
 import numpy as np
 import openvino
 import openvino_genai
-from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, serve
+from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, multiplies_bf16, serve
 
 
 def load(options: Options) -> tuple[str, Generate]:
     """Keys and values as wide as activations: by default they would be 8-bit, and no precision would be equal."""
-    has_bf16 = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    activations = "bf16" if has_bf16 else "f32"
+    activations = "bf16" if multiplies_bf16() else "f32"
     scheduler = openvino_genai.SchedulerConfig()
     scheduler.cache_size = 1
     scheduler.enable_prefix_caching = True
@@ -38,7 +37,7 @@ def load(options: Options) -> tuple[str, Generate]:
                     watch.note(index, sum(len(output.generated_ids) for output in handle.read().values()))
         return watch.times
 
-    return f"OpenVINO GenAI {openvino_genai.__version__}, activations {activations}", generate
+    return f"OpenVINO GenAI {openvino_genai.__version__}, {activations}", generate
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 
 def load(options: Options) -> tuple[str, Generate]:
-    """Greedy, as the others."""
+    """Greedy, as the others. The dtype is what a user gets for this checkpoint on this CPU."""
     engine, loaded = build_engine(
         options.model_dir,
         EngineConfig(
             device="cpu",
-            dtype="bfloat16",
+            dtype="auto",
             quantize="int8" if options.precision == "int8" else "none",
             num_threads=options.num_threads,
             max_running_sequences=options.max_num_sequences,
@@ -30,7 +30,7 @@ def load(options: Options) -> tuple[str, Generate]:
                 watch.note(output.key, len(output.token_ids))
         return watch.times
 
-    return f"penstock, {loaded.kernels}", generate
+    return f"penstock, {loaded.kernels}, {loaded.dtype}", generate
 
 
 if __name__ == "__main__":

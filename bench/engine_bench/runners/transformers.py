@@ -2,7 +2,7 @@
 
 import torch
 import transformers
-from engine_bench.lines import Generate, Options, Prompts, Refusal, Stopwatch, Times, serve
+from engine_bench.lines import Generate, Options, Prompts, Refusal, Stopwatch, Times, multiplies_bf16, serve
 
 
 def load(options: Options) -> tuple[str, Generate]:
@@ -10,7 +10,8 @@ def load(options: Options) -> tuple[str, Generate]:
     if options.precision != "bf16":
         raise Refusal("int8: on a CPU it needs a further package")
     torch.set_num_threads(options.num_threads)
-    model = transformers.AutoModelForCausalLM.from_pretrained(options.model_dir, dtype=torch.bfloat16)
+    dtype = torch.bfloat16 if multiplies_bf16() else torch.float32
+    model = transformers.AutoModelForCausalLM.from_pretrained(options.model_dir, dtype=dtype)
     model.eval()
 
     def generate(prompts: Prompts, num_tokens: int) -> Times:
@@ -35,7 +36,7 @@ def load(options: Options) -> tuple[str, Generate]:
         )
         return watch.times
 
-    return f"transformers {transformers.__version__}", generate
+    return f"transformers {transformers.__version__}, {str(dtype).removeprefix('torch.')}", generate
 
 
 if __name__ == "__main__":

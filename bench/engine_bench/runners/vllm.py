@@ -10,7 +10,7 @@ os.environ |= {
 }
 
 import vllm
-from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, serve
+from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, multiplies_bf16, serve
 from vllm import EngineArgs, LLMEngine, SamplingParams, TokensPrompt
 from vllm.sampling_params import RequestOutputKind
 
@@ -18,10 +18,11 @@ from vllm.sampling_params import RequestOutputKind
 def load(options: Options) -> tuple[str, Generate]:
     """Without compilation, which needs minutes; int8 is W8A8 by compressed-tensors."""
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = f"0-{options.num_threads - 1}"
+    dtype = "bfloat16" if multiplies_bf16() else "float32"
     engine = LLMEngine.from_engine_args(
         EngineArgs(
             model=str(options.model_dir),
-            dtype="bfloat16",
+            dtype=dtype,
             max_model_len=options.max_num_tokens,
             max_num_seqs=options.max_num_sequences,
             skip_tokenizer_init=True,
@@ -50,7 +51,7 @@ def load(options: Options) -> tuple[str, Generate]:
         num_answered += len(prompts)
         return watch.times
 
-    return f"vLLM {vllm.__version__}, eager", generate
+    return f"vLLM {vllm.__version__}, eager, {dtype}", generate
 
 
 if __name__ == "__main__":
