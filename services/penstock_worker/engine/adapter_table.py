@@ -50,6 +50,12 @@ class AdapterTable:
         with self._lock:
             return tuple(self._entries[adapter_id].spec for adapter_id in self._ids.values())
 
+    @property
+    def num_held(self) -> int:
+        """How many take memory: those that can be asked for, and unloaded ones that something still runs with."""
+        with self._lock:
+            return len(self._entries)
+
     def load(self, spec: AdapterSpec, adapter_dir: Path) -> None:
         """Loads an adapter, then states it. One that is there already stays as it is.
 

@@ -131,6 +131,20 @@ def test_unloaded_adapter_finishes_what_runs_and_is_refused_to_others(
     refused = outputs[2][0].end
     assert refused is not None
     assert isinstance(refused.error, NotFoundError)
+    assert engine.adapters.num_held == 0
+
+
+def test_cancelled_sequence_lets_go_of_its_adapter(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    """Clients leave all the time; an adapter that each of them keeps could never be dropped."""
+    model_dir = checkpoint("llama")
+    engine, _ = build_engine(model_dir, EngineConfig())
+    load(engine, model_dir, save_adapter(model_dir, tmp_path / "law"), "law")
+    add(engine, 0, "law")
+    engine.step()
+    engine.adapters.unload("law")
+    assert engine.adapters.num_held == 1
+    engine.cancel(0)
+    assert engine.adapters.num_held == 0
 
 
 SAMPLING = SamplingOptions(max_tokens=4)
