@@ -12,8 +12,8 @@ from engine_bench.entries import Entry
 from engine_bench.figures import Cell, Figures, cell_of, figures_of
 from engine_bench.workloads import Prompts, Workload
 
-_START_LIMIT_S = 120.0
-_TURN_LIMIT_S = 120.0
+_START_LIMIT_S = 240.0
+_ANSWER_LIMIT_S = 240.0
 _WARM_UP_PROMPT_TOKENS = 32
 _WARM_UP_TOKENS = 4
 
@@ -108,7 +108,8 @@ class Contest:
         for workload in self._workloads:
             prompts = [prompt[:_WARM_UP_PROMPT_TOKENS] for prompt in workload.prompts(self._vocab_size, 0)]
             await self._figures(contestant, turns, prompts, _WARM_UP_TOKENS)
-        self._say(f"{contestant.kind.title}: warm")
+        if not turns.failure:
+            self._say(f"{contestant.kind.title}: warm")
 
     async def _turn(self, contestant: Contestant, turns: _Turns, number: int) -> None:
         """One engine, all workloads."""
@@ -129,7 +130,7 @@ class Contest:
         if turns.failure:
             return None
         try:
-            return figures_of(await contestant.generate(prompts, num_tokens, limit_s=_TURN_LIMIT_S))
+            return figures_of(await contestant.generate(prompts, num_tokens, limit_s=_ANSWER_LIMIT_S))
         except Failure as failure:
             turns.failure = str(failure)
             self._say(f"{contestant.kind.title}: {failure}")
