@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 # Of so many steps one goes against what seems better, so that what seems so is known.
-_TRIAL_PERIOD = 32
+_TRIAL_PERIOD = 64
+# Steps with drafts must be better by this: times are noisy, and what is hardly a gain is often none.
+_LEAST_GAIN = 1.1
 # What a step weighs in an average.
 _WEIGHT = 0.1
 
@@ -21,7 +23,7 @@ class StepRates:
         self.num_steps += 1
         if self.plain is None or self.drafted is None:
             return self.plain is not None
-        is_better = self.drafted > self.plain
+        is_better = self.drafted > _LEAST_GAIN * self.plain
         is_trial = self.num_steps % _TRIAL_PERIOD == 0
         return is_better != is_trial
 

@@ -12,7 +12,7 @@ from penstock.local.paths import StateDir
 from penstock.local.plan import Addresses, plan
 from penstock.local.ports import Ports, resolve_ports
 from penstock.local.restarts import RestartBackOff
-from penstock.local.settings import StackSettings, choose_adapters, choose_model
+from penstock.local.settings import StackSettings, choose_adapters, choose_model, choose_speculation
 
 SETTINGS = StackSettings(
     state_dir=Path("/state"),
@@ -187,3 +187,12 @@ def test_state_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         LocalError, match=r"cannot write the state directory .*; mend that, or choose another with --state-dir"
     ):
         StateDir(tmp_path / "file" / "below").create()
+
+
+def test_speculation_is_a_kind_or_a_checkpoint(tmp_path: Path) -> None:
+    """A mistyped word must not be looked for as a directory by a worker that starts much later."""
+    (tmp_path / "config.json").touch()
+    asked = ["off", "prompt-lookup", str(tmp_path)]
+    assert [choose_speculation(each) for each in asked] == asked
+    with pytest.raises(LocalError, match="got 'prompt-lockup'; allowed: off, prompt-lookup, or a directory"):
+        choose_speculation("prompt-lockup")

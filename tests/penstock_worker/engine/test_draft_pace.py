@@ -89,10 +89,10 @@ def test_a_step_that_was_held_up_changes_little() -> None:
 
 
 def test_drafts_that_make_steps_slower_stop_whatever_the_estimates_say() -> None:
-    """What comes out decides: of 32 steps one tries the other way."""
+    """What comes out decides: of 64 steps one tries the other way."""
     pace = _pace(row_s=0.0001)
     allowed = []
-    for _ in range(320):
+    for _ in range(640):
         has_drafts = pace.allows_drafts(16)
         allowed.append(has_drafts)
         pace.gave(16, 24 if has_drafts else 16, 0.020 if has_drafts else 0.010, has_drafts=has_drafts)
@@ -106,5 +106,5 @@ def test_drafts_that_make_steps_pay_go_on() -> None:
     for _ in range(320):
         has_drafts = pace.allows_drafts(1)
         pace.gave(1, 4 if has_drafts else 1, 0.011 if has_drafts else 0.010, has_drafts=has_drafts)
-    assert sum(pace.allows_drafts(1) for _ in range(32)) == 31
+    assert sum(pace.allows_drafts(1) for _ in range(64)) == 63
     assert not pace.allows_drafts(16)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from fakes.drafters import EagerPace, OracleDrafter
 from fakes.paged_runner import PagedRunner
 
+from penstock_shared.constraint import Constraint, ConstraintKind
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.drafter import Drafter, DraftRequest
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
-from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+from penstock_worker.engine.sequence import SamplingOptions, Sequence, SequenceRequest
 from penstock_worker.engine.speculation import Speculation
 from penstock_worker.engine.validation import EngineLimits
 
@@ -111,3 +112,20 @@ def test_a_drafter_that_fails_harms_nobody() -> None:
         outputs += engine.step().outputs
     assert [len(output.token_ids) for output in outputs] == [1] * 12
     assert engine.stats().num_drafted_tokens == 0
+
+
+def test_constrained_output_is_not_drafted() -> None:
+    """Its masks are known for the next token only."""
+    drafter = OracleDrafter(vocab_size=VOCAB_SIZE, one_wrong_in=1000)
+    pool = BlockPool(LIMITS.num_blocks, LIMITS.block_size)
+    scheduler = Scheduler(pool, max_running_sequences=4, max_step_tokens=16)
+    speculation = Speculation(drafter, scheduler, EagerPace(), max_step_tokens=16)
+    sequences = {}
+    for key, constraint in ((1, None), (2, Constraint(ConstraintKind.REGEX, ("a+",)))):
+        request = SequenceRequest(
+            key=key, prompt_token_ids=[key], sampling=SamplingOptions(max_tokens=9), constraint=constraint
+        )
+        sequences[key] = Sequence(request, key, frozenset(), 10, 0)
+        scheduler.add(sequences[key])
+    plan = speculation.extend(scheduler.schedule(0), sequences)
+    assert {chunk.key: len(chunk.drafts) for chunk in plan.chunks} == {1: 8, 2: 0}
