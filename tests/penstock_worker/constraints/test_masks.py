@@ -130,6 +130,17 @@ def test_cause_of_a_death_is_found_among_several(masks: ConstraintMasks, tokeniz
     assert masks.num_restarts == 3
 
 
+def test_who_was_named_is_to_blame_and_not_who_was_beside(masks: ConstraintMasks, tokenizer: Tokenizer) -> None:
+    """The process says for whom it ends itself. The other one is opened again, and here fails for its own reason."""
+    for key in (1, 2):
+        masks.open(key, SLOW, [])
+    wait_for(masks, 1, 2)
+    for key in (1, 2):
+        masks.advance(key, tokenizer.encode("0").ids)
+    assert wait_for(masks, 1, 2) == [MaskState.FAILED, MaskState.FAILED]
+    assert ["it takes too much time" in str(masks.failure(key)) for key in (1, 2)] == [True, True]
+
+
 def test_only_one_that_was_worked_on_is_to_blame(masks: ConstraintMasks, tokenizer: Tokenizer) -> None:
     """What ends the process without a last word, a stack that overflows for example, is not tried again."""
     masks.open(1, SLOW, [])

@@ -92,7 +92,8 @@ def test_masks_along_a_draft_are_those_of_its_tokens_and_change_nothing(
         if tokenizer.id_to_token(token_id) != "x":  # which is not followed
             step_by_step.accept([token_id])
     assert followed == expected
-    assert matcher.reply().masks == sequence(cache, "regex", "[0-9]+-[0-9]").reply().masks
+    matcher.accept(tokenizer.encode("34-5").ids)
+    assert matcher.reply().state is MaskState.COMPLETE
 
 
 def test_rollback_undoes_tokens(cache: GrammarCache, tokenizer: Tokenizer) -> None:
