@@ -229,8 +229,11 @@ class History:
             self.cancelled.add(key)
 
     def _step(self) -> int:
+        is_failing = self.runner.num_failures > 0
         result = self.engine.step()
         for output in result.outputs:
+            is_error = output.end is not None and output.end.reason is FinishReason.ERROR
+            assert is_failing or not is_error, "a step failed by itself"
             assert output.key not in self.cancelled, "output after a cancel"
             assert not self.has_ended(output.key), "output after the end"
             self.outputs[output.key].append(output)
