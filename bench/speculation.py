@@ -107,6 +107,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--tokens", type=int, default=128, help="of output")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
+    parser.add_argument("--traffic", nargs="+", choices=list(_TEMPERATURES), default=list(_TEMPERATURES))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
@@ -123,7 +124,7 @@ def main() -> None:
         engine, model = build_engine(told.model_dir, config)
         engines.append(engine)
     cells = []
-    for traffic in _TEMPERATURES:
+    for traffic in told.traffic:
         for batch in told.batches:
             workload = Workload(traffic, batch, told.tokens)
             cell = compare((engines[0], engines[1]), workload, vocab_size=model.vocab_size, num_rounds=told.rounds)

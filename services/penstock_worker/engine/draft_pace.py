@@ -56,16 +56,19 @@ class DraftPace:
         self._overall = DraftRecord(_FIRST_RATE * _FIRST_WEIGHT, _FIRST_WEIGHT)
         self._draft_token_s = 0.0
         self._rates: dict[int, StepRates] = {}
+        self._most_tokens = MAX_DRAFT_TOKENS
 
     def allows_drafts(self, num_rows: int) -> bool:
         """Whether a step that has `num_rows` rows without drafts may have any. Asked once a step."""
-        return self._rates_of(num_rows).allows_drafts()
+        rates = self._rates_of(num_rows)
+        self._most_tokens = MAX_DRAFT_TOKENS if rates.is_better else _PROBE_TOKENS
+        return rates.allows_drafts()
 
     def length(self, record: DraftRecord, num_rows: int) -> int:
         """How many tokens to draft for a sequence in a step of `num_rows` rows without drafts. Asked once a step."""
         length = self._paying_length(record, num_rows)
         if length:
-            return length
+            return min(length, self._most_tokens)
         record.num_skipped += 1
         return _PROBE_TOKENS if record.num_skipped > record.pause else 0
 

@@ -74,14 +74,15 @@ class Speculation:
         self._num_accepted_in_step = 0
         decoding = [sequences[chunk.key] for chunk in plan.chunks if _is_decode(chunk)]
         decoding = [sequence for sequence in decoding if sequence.request.constraint is None]  # masks are not foretold
-        requests, fresh_block_ids = self._requests(decoding, _num_tokens(plan), len(plan.chunks))
+        requests, lent_block_ids = self._requests(decoding, _num_tokens(plan), len(plan.chunks))
         drafts = dict(zip((request.sequence.key for request in requests), self._drafts(requests), strict=True))
         for sequence, _ in requests:
             self._scheduler.take_back(sequence, len(sequence.token_ids) + len(drafts[sequence.key]))
         self._draft_s = self._clock() - started_s
         self._pace.drafted(sum(map(len, drafts.values())), self._draft_s)
         chunks = [_extended(chunk, drafts.get(chunk.key), sequences) for chunk in plan.chunks]
-        return StepPlan(chunks, plan.fresh_block_ids + fresh_block_ids)
+        kept = {block_id for sequence, _ in requests for block_id in sequence.block_ids} if lent_block_ids else ()
+        return StepPlan(chunks, plan.fresh_block_ids + [each for each in lent_block_ids if each in kept])
 
     def judged(self, sequence: Sequence, num_drafted: int, num_accepted: int) -> None:
         """So many of a sequence's drafted tokens were right. It has its new tokens already, or has ended."""

@@ -89,14 +89,14 @@ def test_a_step_that_was_held_up_changes_little() -> None:
 
 
 def test_drafts_that_make_steps_slower_stop_whatever_the_estimates_say() -> None:
-    """What comes out decides: of 64 steps one tries the other way."""
+    """What comes out decides: after the first few, of 128 steps four try the other way."""
     pace = _pace(row_s=0.0001)
     allowed = []
-    for _ in range(640):
+    for _ in range(600):
         has_drafts = pace.allows_drafts(16)
         allowed.append(has_drafts)
         pace.gave(16, 24 if has_drafts else 16, 0.020 if has_drafts else 0.010, has_drafts=has_drafts)
-    assert 10 <= sum(allowed) <= 12
+    assert sum(allowed) == 8 + 4 * 4
     assert not allowed[0]
 
 
@@ -106,5 +106,17 @@ def test_drafts_that_make_steps_pay_go_on() -> None:
     for _ in range(320):
         has_drafts = pace.allows_drafts(1)
         pace.gave(1, 4 if has_drafts else 1, 0.011 if has_drafts else 0.010, has_drafts=has_drafts)
-    assert sum(pace.allows_drafts(1) for _ in range(64)) == 63
+    assert sum(pace.allows_drafts(1) for _ in range(128)) == 124
     assert not pace.allows_drafts(16)
+
+
+def test_a_trial_is_short() -> None:
+    """Where drafts have not paid so far, one that tries again must not cost much."""
+    pace, record = _pace(row_s=0.0001), DraftRecord()
+    _judge(pace, record, MAX_DRAFT_TOKENS)
+    pace.gave(16, 16, 0.010, has_drafts=False)
+    assert pace.allows_drafts(16)
+    assert pace.length(record, 16) == 2
+    pace.gave(16, 48, 0.011, has_drafts=True)
+    assert pace.allows_drafts(16)
+    assert pace.length(record, 16) > 2
