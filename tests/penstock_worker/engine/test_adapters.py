@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+import torch
 from fakes.adapters import save_adapter, save_merged
+from fakes.checkpoints import VOCAB_SIZE
 from near_tie import ReferenceModel, assert_greedy_equal
 
 from penstock_shared.directory import AdapterSpec
@@ -192,3 +194,24 @@ def test_adapter_that_changed_on_disk_is_refused(tmp_path: Path, checkpoint: Cal
     engine, _ = build_engine(model_dir, EngineConfig())
     with pytest.raises(InvalidArgumentError, match="allowed: revision stale"):
         engine.adapters.load(AdapterSpec("law", "stale"), save_adapter(model_dir, tmp_path / "law"))
+
+
+@pytest.mark.parametrize("setting", [{"quantize": "int8"}, {"dtype": "bfloat16"}])
+def test_adapter_on_a_rounded_model_comes_near_merged_weights(
+    setting: dict[str, str],
+    tmp_path: Path,
+    checkpoint: Callable[[str], Path],
+    reference: Callable[[str], ReferenceModel],
+) -> None:
+    """What is added is not rounded with the base: the error is the base's, and far below what the adapter does."""
+    model_dir = checkpoint("llama")
+    adapter_dir = save_adapter(model_dir, tmp_path / "law")
+    merged = ReferenceModel(save_merged(model_dir, adapter_dir, tmp_path / "merged"))
+    engine, _ = build_engine(model_dir, EngineConfig(**setting))  # type: ignore[arg-type]
+    load(engine, model_dir, adapter_dir, "law")
+    sampling = SamplingOptions(max_tokens=1, logprobs=VOCAB_SIZE)
+    engine.add(SequenceRequest(key=0, prompt_token_ids=PROMPT, sampling=sampling, adapter="law"))
+    (output,) = engine.step().outputs
+    found = torch.tensor([top.logprob for top in sorted(output.logprobs[0].top, key=lambda top: top.token_id)])
+    wanted, unadapted = (model.logits(PROMPT)[-1].log_softmax(-1) for model in (merged, reference("llama")))
+    assert float((found - wanted).norm()) < 0.1 * float((unadapted - wanted).norm())
