@@ -16,7 +16,7 @@ from penstock_worker.engine.sequence import Sequence, empty_ids
 
 @dataclass(frozen=True, slots=True)
 class PrefixStats:
-    """Counters of a prefix cache; see `engine.EngineStats`."""
+    """Counters of a prefix cache; see `step_result.EngineStats`."""
 
     num_cached_blocks: int
     num_query_tokens: int

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from penstock_shared.logs import get_logger
-from penstock_worker.engine.engine import EngineStats, StepResult
 from penstock_worker.engine.sequence import SequenceRequest
+from penstock_worker.engine.step_result import EngineStats, StepResult
 from penstock_worker.engine.validation import EngineLimits
 
 # How much of the longest recent step the prediction keeps from step to step: half is forgotten after about 70 steps.

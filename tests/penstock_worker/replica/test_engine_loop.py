@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import pytest
 
-from penstock_worker.engine.engine import EngineStats, StepResult
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
+from penstock_worker.engine.step_result import EngineStats, StepResult
 from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.replica.engine_loop import CancelReport, CancelSteps, CrashReport, EngineLoop, Report, StepReport
 
