@@ -130,6 +130,9 @@ def up(
             help="Draft tokens and keep those that are right: from what was there before, or by a smaller checkpoint.",
         ),
     ] = "off",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Same bits whatever else runs; on a CPU, at some cost.")
+    ] = False,
     gateway_port: Annotated[int, typer.Option(min=0, max=65535, help="gRPC, for clients; 0: any free one.")] = 50051,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="/healthz and /metrics; 0: any free one.")] = 8080,
     cache_port: Annotated[int, typer.Option(min=0, max=65535, help="Inner port; 0: any free one.")] = 50052,
@@ -191,6 +194,7 @@ def up(
         quantize=quantize.value,
         adapters=choose_adapters(adapter or []),
         speculate=choose_speculation(speculate),
+        is_deterministic=deterministic,
         ports=Ports(gateway_port, http_port, cache_port, tokenizer_port, fleet_port, admin_port),
         tls_cert=_absolute(tls_cert),
         tls_key=_absolute(tls_key),

@@ -98,6 +98,8 @@ def _tokenizer(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
 
 def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
     optional = {} if settings.has_prefix_cache else {"PENSTOCK_WORKER_PREFIX_CACHE": "false"}
+    if settings.is_deterministic:
+        optional["PENSTOCK_WORKER_DETERMINISTIC"] = "true"
     if settings.adapters:
         adapters = {name: str(path) for name, path in settings.adapters.items()}
         optional["PENSTOCK_WORKER_ADAPTERS"] = json.dumps(adapters)

@@ -27,6 +27,7 @@ class StackSettings:
         quantize: "none", "int8" or "int4": what the model's projections are rounded to when it is loaded.
         adapters: directories of LoRA adapters, by what requests call them; absolute.
         speculate: "off", "prompt-lookup", or the directory of a smaller checkpoint that drafts tokens; absolute.
+        is_deterministic: whether outputs have the same bits whatever else the workers compute.
         ports: 0 means a free one.
         tls_cert, tls_key: of the gateway's door for clients; absolute; None: plaintext.
         tls_client_ca: its clients must show a certificate signed by one of these; absolute; None: they need not.
@@ -44,6 +45,7 @@ class StackSettings:
     quantize: str = "none"
     adapters: Mapping[str, Path] = field(default_factory=dict)
     speculate: str = "off"
+    is_deterministic: bool = False
     ports: Ports = field(default_factory=Ports)
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -51,6 +51,7 @@ class Grouping:
         batch: the step.
         window: how many positions a token sees; None sees all before it.
         alibi_slopes: see `AttentionConfig`.
+        tile_blocks: of how many blocks, counted from a sequence's first, all or none are in its table.
     """
 
     def __init__(
@@ -59,15 +60,17 @@ class Grouping:
         batch: StepBatch,
         window: int | None,
         alibi_slopes: tuple[float, ...] | None = None,
+        tile_blocks: int = 1,
     ) -> None:
         self._cache = cache
         self._batch = batch
         self._window = window
         self._alibi_slopes = alibi_slopes
         self._device = cache.values.device
-        self._first_blocks = self._first_visible_blocks()
+        self._first_blocks = self._first_visible_blocks() // tile_blocks * tile_blocks
         last_blocks = (batch.starts + batch.lengths - 1) // cache.block_size
-        self._num_blocks = last_blocks - self._first_blocks + 1
+        num_blocks = last_blocks - self._first_blocks + 1
+        self._num_blocks = -(-num_blocks // tile_blocks) * tile_blocks
 
     def groups(self) -> list[AttentionGroup]:
         """The groups; each chunk is in one of them."""
@@ -98,8 +101,9 @@ class Grouping:
         """The visible blocks of each chunk, padded: int64 [num_sequences, num_blocks], on device."""
         first_blocks, num_blocks = self._first_blocks[chunks], self._num_blocks[chunks]
         columns = np.arange(num_blocks.max())
-        is_seen = columns < num_blocks[:, None]
-        seen = np.where(is_seen, first_blocks[:, None] + columns, 0)
+        blocks = first_blocks[:, None] + columns
+        is_seen = (columns < num_blocks[:, None]) & (blocks < self._batch.block_tables.shape[1])
+        seen = np.where(is_seen, blocks, 0)
         tables = self._batch.block_tables[chunks[:, None], seen]
         return self._to_device(np.where(is_seen, tables, self._cache.padding_block_id))
 

@@ -11,11 +11,13 @@ from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.constraints.mask_process import MaskModel
 from penstock_worker.constraints.masks import ConstraintMasks
 from penstock_worker.engine.adapter_table import AdapterTable
+from penstock_worker.engine.attention import StepAttention
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.build_drafter import OFF, PROMPT_LOOKUP, build_drafter, read_draft_config
 from penstock_worker.engine.constraint import ConstraintGate
 from penstock_worker.engine.draft_pace import DraftPace
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.fixed_attention import FixedAttention
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
 from penstock_worker.engine.model_runner import ModelRunner
@@ -25,6 +27,7 @@ from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.speculation import Speculation
 from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.models.adapters import AdapterBank
+from penstock_worker.models.arithmetic import choose_arithmetic
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.foreign_config import ForeignConfig
@@ -55,6 +58,7 @@ class EngineConfig:
         block_size: tokens of one KV block.
         prefix_cache: whether keys and values of equal beginnings are computed once.
         speculate: "off", "prompt-lookup", or the directory of a smaller checkpoint with the same tokenizer.
+        deterministic: whether a token's logits have the same bits whatever is computed beside its sequence; on a CPU.
         num_threads: threads of one CPU operation; None leaves torch's choice. Holds for the whole process.
     """
 
@@ -67,6 +71,7 @@ class EngineConfig:
     block_size: int = 16
     prefix_cache: bool = True
     speculate: str = OFF
+    deterministic: bool = False
     num_threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -88,6 +93,7 @@ class LoadedModel:
         sampling_defaults: from generation_config.json.
         dtype: of activations, KV cache and whatever weights are not quantized, e.g. "float32".
         quantization: how projections were rounded at load, e.g. "w8a8"; empty where they were not.
+        is_deterministic: see `EngineConfig`.
         device: e.g. "cpu", "cuda:0".
         kernels: what computes, for the numerics fingerprint.
         num_parameters: tied ones counted once.
@@ -110,12 +116,14 @@ class LoadedModel:
     weight_bytes: int
     kv_plan: KvPlan
     drafts: str = OFF
+    is_deterministic: bool = False
 
     @property
     def plan(self) -> str:
         """The memory plan, some lines to print."""
         kv_plan = self.kv_plan
         precision = f"{self.dtype}, projections {self.quantization}" if self.quantization else self.dtype
+        precision += ", deterministic" if self.is_deterministic else ""
         lines = (
             ("model", f"{self.architecture}, {self.num_parameters:,} parameters, {precision} on {self.device}"),
             ("weights", shown_bytes(self.weight_bytes)),
@@ -149,7 +157,7 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
     scheduler = _scheduler(kv_plan, config)
     engine = Engine(
         scheduler=scheduler,
-        runner=_runner(model, kv_plan),
+        runner=_runner(model, kv_plan, config),
         sampler=Sampler(),
         limits=_limits(kv_plan, config),
         vocab_size=model_config.vocab_size,
@@ -169,11 +177,12 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=model.quantization,
         device=str(model.device),
-        kernels=_kernels(model),
+        kernels=_kernels(model, config),
         num_parameters=model.num_parameters,
         weight_bytes=model.num_bytes,
         kv_plan=kv_plan,
         drafts=config.speculate if draft is None else f"{config.speculate}, {shown_bytes(draft.num_bytes)}",
+        is_deterministic=config.deterministic,
     )
     return engine, loaded
 
@@ -186,8 +195,10 @@ def _load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: Engin
     source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
     dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
     num_parameters = check_tensors(source, model_config)
-    pack_each = partial(pack, quantization=quantization)
-    weights = WeightReader(source, model_config, dtype=dtype, device=device, pack=pack_each).read()
+    arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
+    weights = WeightReader(
+        source, model_config, dtype=dtype, device=device, pack=arithmetic.pack, activations=arithmetic.activations
+    ).read()
     return RunnableModel(
         model=Decoder(model_config, weights),
         shape=model_config,
@@ -197,7 +208,7 @@ def _load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: Engin
         num_parameters=num_parameters,
         num_bytes=weights.num_bytes,
         quantization=numerics(quantization, stored_format),
-        adapters=AdapterBank(model_config, weights),
+        adapters=AdapterBank(model_config, weights, arithmetic.make_kernel),
     )
 
 
@@ -209,6 +220,8 @@ def _load_foreign(
 
     if config.quantize != "none":
         raise InvalidArgumentError("quantize", config.quantize, f"none for {architecture}, which transformers runs")
+    if config.deterministic:
+        raise InvalidArgumentError("deterministic", "true", f"false for {architecture}, which transformers runs")
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
     return load_foreign_model(model_dir, architecture, model_config, dtype=dtype, device=device)
@@ -220,7 +233,7 @@ def _load_draft(model_dir: Path, model: RunnableModel, config: EngineConfig) -> 
         return None
     directory = Path(config.speculate)
     draft_config = read_draft_config(directory, model_dir, model.shape.vocab_size)
-    like_target = replace(config, dtype=str(model.dtype).removeprefix("torch."))
+    like_target = replace(config, dtype=str(model.dtype).removeprefix("torch."), deterministic=False)
     return _load_own(Checkpoint(directory), draft_config, like_target)
 
 
@@ -256,11 +269,12 @@ def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
     )
 
 
-def _runner(model: RunnableModel, kv_plan: KvPlan) -> ModelRunner:
+def _runner(model: RunnableModel, kv_plan: KvPlan, config: EngineConfig) -> ModelRunner:
     shape = model.shape
     size = (shape.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * shape.num_kv_heads, shape.head_dim)
     cache = KvCache(torch.empty(size, dtype=model.dtype, device=model.device))
-    return ModelRunner(model.model, cache, model.attention, model.adapters)
+    step_attention = FixedAttention if config.deterministic else StepAttention
+    return ModelRunner(model.model, cache, model.attention, model.adapters, step_attention)
 
 
 def _constraints(model_dir: Path, vocab_size: int, eos_token_ids: tuple[int, ...]) -> ConstraintGate | None:
@@ -283,10 +297,11 @@ def _limits(kv_plan: KvPlan, config: EngineConfig) -> EngineLimits:
     )
 
 
-def _kernels(model: RunnableModel) -> str:
+def _kernels(model: RunnableModel, config: EngineConfig) -> str:
     """The libraries, their versions, and the card, or the instruction set of the CPU, that they compute with."""
     libraries = f"{model.library} torch {torch.__version__}".lstrip()
     if model.device.type == "cuda":
         return f"{libraries} {torch.cuda.get_device_name(model.device)}"
     onednn = " oneDNN" if has_onednn(model.device) and not model.library else ""
-    return f"{libraries}{onednn} {torch.backends.cpu.get_cpu_capability()}"
+    kernels = f"{libraries}{onednn} {torch.backends.cpu.get_cpu_capability()}"
+    return f"{kernels} {FixedAttention.numerics(config.block_size)}" if config.deterministic else kernels

@@ -84,11 +84,12 @@ def _filtered(logits: torch.Tensor, values: torch.Tensor, options: DrawOptions) 
     ranks = torch.arange(values.shape[1], device=values.device)
     has_top_k = options.top_k > 0
     weights = weights.masked_fill(has_top_k & (ranks >= options.top_k), 0.0)
-    totals = weights.sum(dim=-1, keepdim=True)
+    cumulative = weights.cumsum(dim=-1)  # one after the other: so what follows as zeros changes no total
+    totals = cumulative[:, -1:]
     if not bool(has_top_k.all()):
         everything = _weights(logits, values[:, :1], options).sum(dim=-1, keepdim=True)
         totals = torch.where(has_top_k, totals, everything)
-    is_kept = weights.cumsum(dim=-1) - weights < options.top_p * totals
+    is_kept = cumulative - weights < options.top_p * totals
     is_kept |= options.top_p == 1.0  # there rounding must not cut the tail
     is_kept &= (weights >= options.min_p) & (weights > 0.0)
     return weights.masked_fill(~is_kept, 0.0), is_kept.sum(dim=-1, keepdim=True).clamp_(min=1)

@@ -1,12 +1,12 @@
 """Runs a step plan on the model: plain numbers in, logits out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 
 from penstock_worker.engine.attention import StepAttention
-from penstock_worker.engine.batch import assemble
+from penstock_worker.engine.batch import StepBatch, assemble
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.engine.pooling import Pooling, Vector
@@ -14,6 +14,7 @@ from penstock_worker.engine.prompt_scores import prompt_scores
 from penstock_worker.engine.sequence import TokenLogprobs
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.attention_config import AttentionConfig
+from penstock_worker.models.decoder import Attend
 from penstock_worker.models.model_shape import Model
 
 
@@ -40,15 +41,22 @@ class ModelRunner:
         cache: its keys and values; on the model's device.
         attention: what the model's attention computes.
         adapters: of the model's weights; None where it takes none.
+        step_attention: makes the attention of a step.
     """
 
     def __init__(
-        self, model: Model, cache: KvCache, attention: AttentionConfig, adapters: AdapterBank | None = None
+        self,
+        model: Model,
+        cache: KvCache,
+        attention: AttentionConfig,
+        adapters: AdapterBank | None = None,
+        step_attention: Callable[[KvCache, StepBatch, AttentionConfig], Attend] = StepAttention,
     ) -> None:
         self._model = model
         self._cache = cache
         self._attention = attention
         self._adapters = adapters
+        self._step_attention = step_attention
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepLogits:
@@ -58,7 +66,7 @@ class ModelRunner:
         batch = assemble(plan, block_size=self._cache.block_size, padding_block_id=self._cache.padding_block_id)
         if self._adapters is not None:
             self._adapters.start_step([chunk.adapter_id for chunk in plan.chunks], batch.lengths)
-        attention = StepAttention(self._cache, batch, self._attention)
+        attention = self._step_attention(self._cache, batch, self._attention)
         token_ids, positions, rows = (
             torch.from_numpy(ids).to(self._cache.values.device)
             for ids in (batch.token_ids, batch.positions, batch.logits_rows)

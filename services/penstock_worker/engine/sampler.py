@@ -113,13 +113,22 @@ def _logprobs(
     }
     if not wanted:
         return {}
-    rows = list(wanted)
+    found: dict[int, TokenLogprobs] = {}
+    for count in set(wanted.values()):  # of equal ones, which are among the first `count` depends on the count
+        found |= _logprobs_of([row for row in wanted if wanted[row] == count], count, logits, chosen)
+    return found
+
+
+def _logprobs_of(
+    rows: list[int], num_alternatives: int, logits: torch.Tensor, chosen: torch.Tensor
+) -> dict[int, TokenLogprobs]:
+    """Log probabilities of rows that want as many alternatives, by row."""
     table = logits[rows].log_softmax(dim=-1)
     of_chosen = table.gather(1, chosen[rows].unsqueeze(1)).squeeze(1).tolist()
-    values, token_ids = (part.tolist() for part in table.topk(max(wanted.values())))
+    values, token_ids = (part.tolist() for part in table.topk(num_alternatives))
     found: dict[int, TokenLogprobs] = {}
     for index, (row, token_id) in enumerate(zip(rows, chosen[rows].tolist(), strict=True)):
-        tops = map(TopLogprob, token_ids[index][: wanted[row]], values[index][: wanted[row]])
+        tops = map(TopLogprob, token_ids[index], values[index])
         possible = tuple(top for top in tops if top.logprob > -math.inf)  # a mask may leave fewer than are wanted
         found[row] = TokenLogprobs(token_id, of_chosen[index], possible)
     return found

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 torch's own name for it
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -16,7 +15,7 @@ from penstock_worker.models.adapter_file import AdapterFile, open_adapter
 from penstock_worker.models.adapter_modules import adaptable_modules
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights
-from penstock_worker.models.linear import LinearKernel
+from penstock_worker.models.linear import KernelMaker, LinearKernel, PlainKernel
 from penstock_worker.models.weight_reader import qkv_order
 
 Place = tuple[int, str]
@@ -28,16 +27,16 @@ class LowRank:
     """What an adapter adds to a fused projection: `up @ down`, the scale included.
 
     Attributes:
-        down: [rank, in], the A of all its parts, one below the other.
-        up: [out, rank], their B, each in its own rows and columns.
+        down: in to rank, the A of all its parts, one below the other.
+        up: rank to out, their B, each in its own rows and columns.
     """
 
-    down: torch.Tensor
-    up: torch.Tensor
+    down: LinearKernel
+    up: LinearKernel
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """[num_rows, in] to [num_rows, out]."""
-        return F.linear(F.linear(x, self.down), self.up)
+        return self.up(self.down(x))
 
 
 Adapter = Mapping[Place, LowRank]
@@ -62,10 +61,12 @@ class AdapterBank:
     Args:
         model: its shapes.
         weights: its weights, packed. Every projection that can be adapted gets a kernel that looks here.
+        make_kernel: of the adapters' own matrices.
     """
 
-    def __init__(self, model: DecoderConfig, weights: DecoderWeights) -> None:
+    def __init__(self, model: DecoderConfig, weights: DecoderWeights, make_kernel: KernelMaker = PlainKernel) -> None:
         self._model = model
+        self._make_kernel = make_kernel
         self._dtype, self._device = weights.dtype, weights.device
         self._adapters: dict[int, Adapter] = {}
         self.step: Sequence[AdaptedRows] = ()
@@ -82,7 +83,9 @@ class AdapterBank:
         file = open_adapter(adapter_dir, self._model)
         if file.revision != revision:
             raise InvalidArgumentError(f"adapter {adapter_dir}", f"revision {file.revision}", f"revision {revision}")
-        self._adapters[adapter_id] = read_adapter(file, self._model, dtype=self._dtype, device=self._device)
+        self._adapters[adapter_id] = read_adapter(
+            file, self._model, dtype=self._dtype, device=self._device, make_kernel=self._make_kernel
+        )
 
     def drop(self, adapter_id: int) -> None:
         """Forgets an adapter that no sequence uses any more."""
@@ -133,7 +136,14 @@ class AdaptedKernel:
         return out
 
 
-def read_adapter(file: AdapterFile, model: DecoderConfig, *, dtype: torch.dtype, device: torch.device) -> Adapter:
+def read_adapter(
+    file: AdapterFile,
+    model: DecoderConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    make_kernel: KernelMaker = PlainKernel,
+) -> Adapter:
     """Reads an adapter and fuses it as the model's projections are fused, their rows in the same order.
 
     Raises:
@@ -149,7 +159,10 @@ def read_adapter(file: AdapterFile, model: DecoderConfig, *, dtype: torch.dtype,
     fused = {place: _fused(file, names, tensors, _out_size(model, place[1])) for place, names in by_place.items()}
     order = qkv_order(model)
     return {
-        place: LowRank(down.to(device, dtype), (up[order] if place[1] == "qkv" else up).to(device, dtype))
+        place: LowRank(
+            make_kernel(down.to(device, dtype), None),
+            make_kernel((up[order] if place[1] == "qkv" else up).to(device, dtype), None),
+        )
         for place, (down, up) in fused.items()
     }
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from penstock_worker.models.fixed_activations import sigmoid
 from penstock_worker.models.linear import Linear
 from penstock_worker.models.mlp import GatedMlp
 
@@ -38,7 +39,7 @@ class RoutedExperts:
         outputs = self._outputs(x, chosen.flatten()).view(*chosen.shape, -1)
         mixed = torch.bmm(weights.unsqueeze(1), outputs).squeeze(1)
         if self.shared is not None and self.shared_gate is not None:
-            mixed.add_(self.shared(x).mul_(self.shared_gate(x).sigmoid_()))
+            mixed.add_(self.shared(x).mul_(sigmoid(self.shared_gate(x))))
         return mixed
 
     @property

@@ -1,7 +1,7 @@
 """Reads a checkpoint's tensors under the family's names, and fuses them into the weights that run."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import torch
@@ -11,7 +11,7 @@ from penstock_worker.models.decoder_weights import DecoderWeights, LayerWeights
 from penstock_worker.models.experts import RoutedExperts
 from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint, Shape
-from penstock_worker.models.mlp import ACTIVATIONS, GatedMlp, PlainMlp
+from penstock_worker.models.mlp import ACTIVATIONS, Activation, GatedMlp, PlainMlp
 from penstock_worker.models.norm import LayerNorm, Norm, RmsNorm
 from penstock_worker.models.quantization import OUTPUT_PROJECTION
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
@@ -83,6 +83,7 @@ class WeightReader:
         device: of the result.
         pack: takes each projection with its name as soon as it is read, so that little is held plain and packed at
             once; None leaves all plain.
+        activations: what computes each activation.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class WeightReader:
         dtype: torch.dtype,
         device: torch.device,
         pack: Callable[[str, Linear], None] | None = None,
+        activations: Mapping[str, Activation] = ACTIVATIONS,
     ) -> None:
         self._source = source
         self._config = config
@@ -101,6 +103,7 @@ class WeightReader:
         self._dtype = dtype
         self._device = device
         self._pack = pack
+        self._activation = activations[config.activation]
         self._qkv_order = qkv_order(config).to(device)
 
     def read(self) -> DecoderWeights:
@@ -192,7 +195,7 @@ class WeightReader:
         return PlainMlp(
             self._linear(prefix, names.up, (size,), hidden, has_bias=config.has_mlp_bias),
             self._linear(prefix, (names.down,), (hidden,), size, has_bias=config.has_mlp_bias),
-            ACTIVATIONS[config.activation],
+            self._activation,
         )
 
     def _gated_mlp(self, prefix: str, up: tuple[str, ...], down: str, size: int) -> GatedMlp:
@@ -201,7 +204,7 @@ class WeightReader:
         return GatedMlp(
             self._linear(prefix, up, sizes, config.hidden_size, has_bias=config.has_mlp_bias),
             self._linear(prefix, (down,), (config.hidden_size,), size, has_bias=config.has_mlp_bias),
-            ACTIVATIONS[config.activation],
+            self._activation,
         )
 
     def _experts(self, prefix: str) -> RoutedExperts:

@@ -106,6 +106,7 @@ class ReplicaActor:
             block_size=settings.block_size,
             prefix_cache=settings.prefix_cache,
             speculate=settings.speculate,
+            deterministic=settings.deterministic,
             num_threads=settings.num_threads,
         )
         return build_engine(settings.model_dir, config)
@@ -158,4 +159,5 @@ def numerics_fingerprint(model: "LoadedModel") -> str:
     """Names what decides the bits of a result; readable, because operators compare them."""
     device = model.device.partition(":")[0]
     precision = f"{model.dtype}+{model.quantization}" if model.quantization else model.dtype
+    precision += "+deterministic" if model.is_deterministic else ""
     return f"{model.revision[:16]}/{precision}/tp1.pp1/{device}/{model.kernels}"

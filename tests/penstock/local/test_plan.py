@@ -23,6 +23,7 @@ SETTINGS = StackSettings(
     dtype="float32",
     quantize="int8",
     speculate="prompt-lookup",
+    is_deterministic=True,
     ports=Ports(1, 2, 5, 3, 4, 6),
     otlp_endpoint="http://127.0.0.1:4317",
 )
@@ -59,6 +60,7 @@ def test_every_service_is_told_where_the_others_are() -> None:
             "PENSTOCK_WORKER_DTYPE": "float32",
             "PENSTOCK_WORKER_QUANTIZE": "int8",
             "PENSTOCK_WORKER_SPECULATE": "prompt-lookup",
+            "PENSTOCK_WORKER_DETERMINISTIC": "true",
         },
         "gateway": {
             **common,
