@@ -110,7 +110,6 @@ def test_200_requests_in_random_batches_get_what_they_get_alone(checkpoint: Call
         stats = engine.stats()
         assert stats.num_preemptions > 0
         assert stats.num_prefix_hit_tokens > 0
-        assert (stats.num_drafted_tokens > 0) == (speculate != "off")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
