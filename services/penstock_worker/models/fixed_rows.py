@@ -1,7 +1,8 @@
-"""Projections in which a row has the same bits whatever rows are beside it, and however many.
+"""Projections whose kernels are called with few numbers of rows only, and with that the bits of a row.
 
-A library chooses its code by the number of rows. So a kernel is called with few numbers of rows only, filled up with
-zeros, and at load each of these is seen to give every row in every place the bits that it has alone.
+A library chooses its code by the number of rows. So for bits that depend on a row alone, a kernel is called with
+certain numbers of rows, filled up with zeros, and at load each of them is seen to give every row in every place the
+bits that it has alone.
 """
 
 from bisect import bisect_left
@@ -70,17 +71,20 @@ class RowFixer:
         num_outputs, num_inputs = weight.shape
         sample = weight.new_empty(_NUM_TRIED_ROWS, num_inputs)
         self._pack(name, projection)
-        projection.wrap(lambda kernel: FixedRowsKernel(kernel, self._counts(kernel, sample, num_outputs)))
+        projection.wrap(lambda kernel: self._fixed(kernel, sample, num_outputs))
 
     def maker(self, make: KernelMaker) -> KernelMaker:
         """Makes kernels as `make` does, with fixed rows."""
 
         def make_fixed(weight: torch.Tensor, bias: torch.Tensor | None) -> LinearKernel:
             sample, num_outputs = weight.new_empty(_NUM_TRIED_ROWS, weight.shape[1]), len(weight)
-            kernel = make(weight, bias)
-            return FixedRowsKernel(kernel, self._counts(kernel, sample, num_outputs))
+            return self._fixed(make(weight, bias), sample, num_outputs)
 
         return make_fixed
+
+    def _fixed(self, kernel: LinearKernel, sample: torch.Tensor, num_outputs: int) -> LinearKernel:
+        bare = kernel.kernel if isinstance(kernel, FixedRowsKernel) else kernel  # packed with counts chosen for speed
+        return FixedRowsKernel(bare, self._counts(bare, sample, num_outputs))
 
     def _counts(self, kernel: LinearKernel, sample: torch.Tensor, num_outputs: int) -> RowCounts:
         """The numbers of rows that a kernel may be called with; `sample` has the shape and dtype of some rows.

@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own name for it
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from penstock_worker.models.int4_linear import int4_kernel
 from penstock_worker.models.int8_linear import Int8Kernel, activation_bits, int8_kernel
 from penstock_worker.models.linear import KernelMaker, Linear, LinearKernel
 from penstock_worker.models.onednn_linear import OneDnnKernel
+from penstock_worker.models.packing import pack
 from penstock_worker.models.placement import has_cpu_bfloat16
+from penstock_worker.models.quantization import QUANTIZATIONS, Quantization
 
 NUM_INPUTS, NUM_OUTPUTS = 256, 83
 
@@ -138,3 +142,29 @@ def test_int4_takes_a_seventh_of_the_memory() -> None:
     make: Callable[..., LinearKernel] = int4_large_groups
     kernel = make(torch.randn(64, 1024), None)
     assert kernel.num_bytes == 64 * (1024 // 2 + 4 * 1024 // 128)
+
+
+class _RowCounts(TorchDispatchMode):
+    """Notes with how many rows the library is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if "linear_pointwise" in str(func):
+            self.seen.add(len(args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("quantization", [None, QUANTIZATIONS["int8"]])
+def test_packed_projection_has_few_numbers_of_rows_compiled(quantization: Quantization | None) -> None:
+    """Each is kept in memory: without it, prompts of all lengths cost a replica a gigabyte."""
+    weight, rows = torch.randn(32, 64), torch.randn(700, 64)
+    projection = Linear(weight, None)
+    pack("qkv", projection, quantization=quantization)
+    with _RowCounts() as counts:
+        for num_rows in range(1, 700):
+            projection(rows[:num_rows])
+    assert 1 < len(counts.seen) < 40
+    torch.testing.assert_close(projection(rows), rows @ weight.T, rtol=0, atol=1e-4 if quantization is None else 1.0)
