@@ -269,7 +269,7 @@ def _unimplemented() -> Iterator[BadRequest]:
             yield BadRequest(name, request, grpc.StatusCode.UNIMPLEMENTED, words)
     path = "../../etc/passwd"
     request = inference_pb2.GenerationRequest(input=_text("Once"), adapter=path)
-    yield BadRequest("adapter", request, grpc.StatusCode.NOT_FOUND, (f"no adapter '{path}'",))
+    yield BadRequest("adapter", request, grpc.StatusCode.NOT_FOUND, (f"no adapter '{path}'",), "request.adapter")
 
 
 def _text(text: str) -> inference_pb2.Input:

@@ -84,6 +84,8 @@ def _load(model_dir: Path, architecture: str, dtype: torch.dtype, device: torch.
         )
     except (AttributeError, ImportError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(architecture, f"transformers says: {error}") from error
+    if type(module).__name__ != architecture:
+        raise _refused(architecture, f"by its model_type transformers takes it for {type(module).__name__}")
     for fault in ("missing_keys", "mismatched_keys", "unexpected_keys"):
         if found.get(fault):
             raise InvalidArgumentError("checkpoint tensors", f"{fault}: {min(map(str, found[fault]))}", "none")

@@ -119,7 +119,7 @@ def test_a_token_whose_claims_were_changed_is_refused(tmp_path: Path) -> None:
     [
         ({"lifetime_s": -60}, "the token is expired"),
         ({"exp": None}, "the token has no claim 'exp'"),
-        ({"nbf": time.time() + 600}, "the token is not valid yet"),
+        ({"nbf": time.time() + 86_400}, "the token is not valid yet"),
         ({"tenant": None}, "the token names no tenant in its claim 'tenant'"),
         ({"tenant": ""}, "the token names no tenant in its claim 'tenant'"),
         ({"tenant": "a\nb"}, "the token names no tenant in its claim 'tenant'"),

@@ -97,6 +97,14 @@ def test_unknown_model_never_runs_code_of_its_own(copy: Callable[[str], Path]) -
     assert not (model_dir / "ran").exists()
 
 
+def test_unknown_architecture_is_not_taken_for_that_of_its_model_type(copy: Callable[[str], Path]) -> None:
+    """Transformers goes by the type alone; what was saved by another class may compute something else."""
+    model_dir = copy("cohere")
+    edit_config(model_dir, architectures=["Cohere9ForCausalLM"])
+    with pytest.raises(InvalidArgumentError, match=r"Cohere9ForCausalLM.*takes it for CohereForCausalLM"):
+        build_engine(model_dir, EngineConfig(device="cpu"))
+
+
 def test_missing_tensor_is_not_made_up(copy: Callable[[str], Path]) -> None:
     """Transformers would fill it with random numbers and only warn."""
     path = copy("cohere") / "model.safetensors"
