@@ -34,7 +34,7 @@ def given(
     if len(used) > 1:
         raise typer.BadParameter(f"got {' and '.join(used)}; allowed: one of {', '.join(flags)}")
     if json_schema is not None:
-        is_text = json_schema.lstrip().startswith(("{", "true", "false"))
+        is_text = json_schema.lstrip().startswith("{") or json_schema.strip() in ("true", "false")
         return {"json_schema": json_schema if is_text else _read(Path(json_schema), "--json-schema")}
     if regex is not None:
         return {"regex": regex}

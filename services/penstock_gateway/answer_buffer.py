@@ -15,7 +15,8 @@ class AnswerBuffer:
 
     Args:
         is_streaming: wake the reader at every event; else only at the end, with everything.
-        max_bytes: more unread output than this (about) is an overflow.
+        max_bytes: more unread output than this (about) is an overflow. A stream may have one event of prompt log
+            probabilities more: thousands of tokens come at once, however fast the reader is.
         on_overflow: told once; it is to end the request.
     """
 
@@ -26,6 +27,7 @@ class AnswerBuffer:
         self._events: list[Event] = []
         self._growing: dict[int, Delta] = {}
         self._num_bytes = 0
+        self._largest_scores_bytes = 0
         self._is_closed = False
         self._error: PenstockError | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -38,7 +40,7 @@ class AnswerBuffer:
         if self._is_closed:
             return
         self._add(event)
-        if self._num_bytes > self._max_bytes:
+        if self._num_bytes > self._max_bytes + (self._largest_scores_bytes if self._is_streaming else 0):
             self._on_overflow()
         if self._is_streaming:
             self._wake()
@@ -79,8 +81,9 @@ class AnswerBuffer:
             self._add_delta(event)
         else:
             self._events.append(event)
+        self._num_bytes += _size(event)
         if isinstance(event, PromptLogprobs):
-            self._num_bytes += _logprob_bytes(event.tokens)
+            self._largest_scores_bytes = max(self._largest_scores_bytes, _size(event))
 
     def _add_delta(self, delta: Delta) -> None:
         growing = self._growing.get(delta.choice)
@@ -91,15 +94,19 @@ class AnswerBuffer:
             growing.text += delta.text
             growing.token_ids += delta.token_ids
             growing.logprobs += delta.logprobs
-        self._num_bytes += _size(delta)
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
 
 
-def _size(delta: Delta) -> int:
-    return len(delta.text) + _BYTES_PER_TOKEN_ID * len(delta.token_ids) + _logprob_bytes(delta.logprobs)
+def _size(event: Event) -> int:
+    """About what an event takes; those that come once and are small count nothing."""
+    if isinstance(event, PromptLogprobs):
+        return _logprob_bytes(event.tokens)
+    if isinstance(event, Delta):
+        return len(event.text) + _BYTES_PER_TOKEN_ID * len(event.token_ids) + _logprob_bytes(event.logprobs)
+    return 0
 
 
 def _logprob_bytes(tokens: Sequence[TokenLogprobs]) -> int:

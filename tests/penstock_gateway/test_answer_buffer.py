@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from penstock_gateway.answer_buffer import AnswerBuffer
-from penstock_gateway.events import Delta, Finished, FinishReason
+from penstock_gateway.events import Delta, Finished, FinishReason, PromptLogprobs, TokenLogprobs
 from penstock_shared.errors import InternalError
 
 
@@ -100,6 +100,19 @@ async def test_too_much_unread_output_is_an_overflow() -> None:
     unread.put(delta("x" * 20))
     unread.put(delta("x"))
     assert overflow.count == 1
+
+
+async def test_scores_of_a_long_prompt_are_no_overflow_of_a_stream() -> None:
+    """A step gives thousands at once. Who reads none of them is late all the same, and a whole answer has its bound."""
+    scores = PromptLogprobs((TokenLogprobs(1, -1.0, ((2, -2.0),)),) * 10)
+    for is_streaming, expected in ((True, [0, 0, 1]), (False, [1, 2, 3])):
+        overflow = Overflow()
+        unread = buffer(is_streaming=is_streaming, max_bytes=100, on_overflow=overflow)
+        counts = []
+        for event in (scores, delta("x"), scores):
+            unread.put(event)
+            counts.append(overflow.count)
+        assert counts == expected
 
 
 async def test_what_there_was_before_a_stream_came_is_no_overflow() -> None:

@@ -265,16 +265,26 @@ def test_unexpected_status_of_a_proxy_is_one_line_too(cli: Cli, server: Scripted
     [
         (["--json-schema", '{"type": "null"}'], types_pb2.Constraint(json_schema='{"type": "null"}')),
         (["--json-schema", "{dir}/schema.json"], types_pb2.Constraint(json_schema='{"type": "object"}')),
+        (["--json-schema", "true"], types_pb2.Constraint(json_schema="true")),
+        (["--json-schema", "true_facts.json"], types_pb2.Constraint(json_schema='{"type": "object"}')),
         (["--regex", "[a-z]+"], types_pb2.Constraint(regex="[a-z]+")),
         (["--grammar", "{dir}/grammar.lark"], types_pb2.Constraint(grammar='start: "a"')),
         (["--choice", "yes", "--choice", "no"], types_pb2.Constraint(choice={"options": ["yes", "no"]})),
     ],
 )
 def test_every_constraint_has_a_flag(
-    cli: Cli, server: ScriptedInference, tmp_path: Path, flags: list[str], expected: types_pb2.Constraint
+    cli: Cli,
+    server: ScriptedInference,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    flags: list[str],
+    expected: types_pb2.Constraint,
 ) -> None:
     """Schemas and grammars are mostly files; a schema may stand in the command itself."""
-    (tmp_path / "schema.json").write_text('{"type": "object"}')
+    monkeypatch.chdir(tmp_path)
+    for name in ("schema.json", "true_facts.json"):
+        (tmp_path / name).write_text('{"type": "object"}')
     (tmp_path / "grammar.lark").write_text('start: "a"')
     ran = cli("generate", "Hi", *(flag.replace("{dir}", str(tmp_path)) for flag in flags), "--address", server.address)
     assert (ran.code, sent(server).constraint) == (0, expected)
