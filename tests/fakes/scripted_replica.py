@@ -21,14 +21,19 @@ class ScriptedReplica:
 
     Attributes:
         loads: what the next loads answer; a replica that finds none loads well.
-        refusals: why adapters of these names cannot be loaded.
+        refusals: why adapters of these names cannot be loaded; an exception is raised.
+        is_loading_adapter: set when it is asked for the first one.
+        may_load_adapters: loading one waits for it.
         adapters: those that it has, by name. They are gone with the process.
         calls: what the supervisor asked for.
     """
 
     def __init__(self) -> None:
-        self.loads: list[Registration | LoadFailure | ReplicaDiedError] = []
-        self.refusals: dict[str, str] = {}
+        self.loads: list[Registration | LoadFailure | Exception] = []
+        self.refusals: dict[str, str | Exception] = {}
+        self.is_loading_adapter = asyncio.Event()
+        self.may_load_adapters = asyncio.Event()
+        self.may_load_adapters.set()
         self.adapters: dict[str, AdapterSpec] = {}
         self.calls: list[str] = []
         self.is_placed = asyncio.Event()
@@ -55,14 +60,19 @@ class ScriptedReplica:
         """As scripted."""
         self.calls.append("load")
         loaded = self.loads.pop(0) if self.loads else GOOD
-        if isinstance(loaded, ReplicaDiedError):
+        if isinstance(loaded, Exception):
             raise loaded
         return loaded
 
     async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
         """Has it, unless scripted otherwise."""
-        if spec.name in self.refusals:
-            return LoadFailure(self.refusals[spec.name])
+        self.is_loading_adapter.set()
+        await self.may_load_adapters.wait()
+        refusal = self.refusals.get(spec.name)
+        if isinstance(refusal, Exception):
+            raise refusal
+        if refusal is not None:
+            return LoadFailure(refusal)
         self.adapters[spec.name] = spec
         return None
 

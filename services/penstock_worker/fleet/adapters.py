@@ -70,12 +70,18 @@ class FleetAdapters:
                 raise FailedPreconditionError(f"another adapter {name} is loaded: unload it first")
             if name in self._wanted:
                 return
-            failures = await asyncio.gather(*(self._load(replica, wanted) for replica in self._serving()))
-            for failure in filter(None, failures):
+            loads = asyncio.gather(
+                *(self._load(replica, wanted) for replica in self._serving()), return_exceptions=True
+            )
+            try:
+                _raise_first(await asyncio.shield(loads))
+                self._wanted[name] = wanted
+                self._keep()
+            except BaseException:  # the caller may have gone, too
+                await asyncio.wait([loads])  # what goes on loading could not be unloaded yet
+                self._wanted.pop(name, None)
                 await self._unload_everywhere(name)
-                raise FailedPreconditionError(failure)
-            self._wanted[name] = wanted
-            self._keep()
+                raise
 
     async def unload(self, name: str) -> None:
         """Takes an adapter away.
@@ -120,10 +126,11 @@ class FleetAdapters:
         await self._unload_everywhere(name)
 
     async def _unload_everywhere(self, name: str) -> None:
+        """One that cannot is left with it: nobody is told of the adapter any more."""
         calls = (replica.unload_adapter(name) for replica in self._serving())
         for result in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, ReplicaDiedError):
-                raise result
+                self._log.error("unloading an adapter failed", adapter=name, exc_info=result)
 
     def _keep(self) -> None:
         self._list.write({name: wanted.path for name, wanted in self._wanted.items()})
@@ -131,3 +138,12 @@ class FleetAdapters:
 
     def _publish_wanted(self) -> None:
         self._publish(tuple(wanted.spec for wanted in self._wanted.values()))
+
+
+def _raise_first(results: Sequence[str | BaseException | None]) -> None:
+    """Raises for the first replica that did not load."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        if result is not None:
+            raise FailedPreconditionError(result)

@@ -16,7 +16,7 @@ from penstock_shared.directory import AdapterSpec
 from penstock_worker.cluster import NAMESPACE
 from penstock_worker.fleet.supervisor import ReplicaDiedError
 from penstock_worker.replica.actor import ReplicaActor
-from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
+from penstock_worker.replica.registration import LoadFailure, NotLoadedError, ProcessInfo, Registration
 from penstock_worker.settings import WorkerSettings
 
 _PLACEMENT_POLL_S = 1.0
@@ -110,6 +110,8 @@ class RayReplica:
             raise _UnavailableError(_first_line(error)) from error
         except RayActorError as error:
             raise ReplicaDiedError(_first_line(error)) from error
+        except NotLoadedError as error:
+            raise ReplicaDiedError("its process was started anew") from error
 
     def _find_or_make_group(self) -> PlacementGroup:
         group: PlacementGroup

@@ -12,6 +12,8 @@ from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Regis
 
 _FIRST_BACK_OFF_S = 0.25
 _LONGEST_BACK_OFF_S = 10.0
+# An error that Ray hands over holds the whole traceback.
+_MAX_DETAIL_CHARS = 500
 
 
 class ReplicaDiedError(Exception):
@@ -106,11 +108,17 @@ class ReplicaSupervisor:
                 await self._process.wait_for_death()
             except ReplicaDiedError as error:
                 self._log.warning("replica died", replica=self._info.replica_id, reason=str(error))
-                was_serving = self._info.state is ReplicaState.READY
+                needs_pause = self._info.state is not ReplicaState.READY  # it died while starting
                 self._enter(ReplicaState.RESTARTING, detail=f"process {self._info.pid} died", restarts=1)
-                if not was_serving:  # it died while starting: let what is wrong pass
-                    await self._sleep(back_off_s)
-                    back_off_s = min(_LONGEST_BACK_OFF_S, 2 * back_off_s)
+            except Exception as error:  # noqa: BLE001 - the boundary: unseen, it would leave the replica as it is for ever
+                self._log.exception("supervision failed", replica=self._info.replica_id)
+                needs_pause = True
+                self._enter(
+                    ReplicaState.RESTARTING, detail=f"unexpected error: {error!r}"[:_MAX_DETAIL_CHARS], restarts=1
+                )
+            if needs_pause:  # let what is wrong pass
+                await self._sleep(back_off_s)
+                back_off_s = min(_LONGEST_BACK_OFF_S, 2 * back_off_s)
 
     async def stop(self, limit_s: float) -> None:
         """Lets it finish its work, then ends it for good. To be called when `run` has been cancelled."""

@@ -15,7 +15,7 @@ from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
 from penstock_worker.addresses import advertised_host
-from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
+from penstock_worker.replica.registration import LoadFailure, NotLoadedError, ProcessInfo, Registration
 from penstock_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
@@ -48,24 +48,41 @@ class ReplicaActor:
         return self._process
 
     async def load(self) -> Registration | LoadFailure:
-        """Loads and serves. Called again, by a fleet that was restarted, it returns the same answer."""
+        """Loads and serves. Called again, by a fleet that was restarted, it returns the same answer.
+
+        Raises:
+            Exception: what nobody expected, as a lack of memory; the next call tries again.
+        """
         if self._loading is None:
             self._loading = asyncio.create_task(self._load())
-        return await asyncio.shield(self._loading)
+        try:
+            return await asyncio.shield(self._loading)
+        except Exception:
+            self._loading = None
+            raise
 
     async def load_adapter(self, spec: AdapterSpec, path: Path) -> LoadFailure | None:
-        """Loads an adapter beside what runs. Comes after `load`."""
-        assert self._engine is not None, "load comes first"
+        """Loads an adapter beside what runs. Comes after `load`.
+
+        Raises:
+            NotLoadedError: `load` was another process's.
+        """
+        if self._engine is None:
+            raise NotLoadedError("the process has just been started")
         try:
             await asyncio.to_thread(self._engine.adapters.load, spec, path)
         except (PenstockError, OSError) as error:
             return LoadFailure(str(error))
+        except Exception as error:  # noqa: BLE001 - a lack of memory, say: the replica serves on without it
+            self._log.exception("loading an adapter failed", replica=self._replica_id, adapter=spec.name)
+            return LoadFailure(f"loading adapter {spec.name} failed: {error!r}")
         self._log.info("adapter loaded", replica=self._replica_id, adapter=spec.name, revision=spec.revision)
         return None
 
     async def unload_adapter(self, name: str) -> None:
         """Refuses an adapter from now on; what runs with it is finished."""
-        assert self._engine is not None, "load comes first"
+        if self._engine is None:
+            return  # a process that was just started has none
         with suppress(NotFoundError):
             self._engine.adapters.unload(name)
             self._log.info("adapter unloaded", replica=self._replica_id, adapter=name)

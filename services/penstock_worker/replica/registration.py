@@ -30,6 +30,10 @@ class Registration:
     plan: str
 
 
+class NotLoadedError(Exception):
+    """The process has loaded no model: expected, Ray has just started it in place of one that died."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
     """Loading failed for a reason that another attempt would meet again."""

@@ -1,5 +1,6 @@
 """An adapter is on all replicas or on none, comes back with a replica, and gateways know of it no sooner than that."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,6 +79,34 @@ async def test_adapter_that_one_replica_cannot_load_is_on_none(
     fleet.replicas[1].refusals = {"law": "no memory"}
     with pytest.raises(FailedPreconditionError, match="no memory"):
         await fleet.adapters.load("law", adapter_dir)
+    assert (fleet.loaded, fleet.published) == ([[], []], [])
+
+
+async def test_adapter_is_on_no_replica_after_an_error_that_nobody_expected(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """What has no name in the directory must not take memory, nor stand in the way of the next attempt."""
+    fleet = make_fleet()
+    fleet.replicas[1].refusals = {"law": RuntimeError("out of memory")}
+    with pytest.raises(RuntimeError, match="out of memory"):
+        await fleet.adapters.load("law", adapter_dir)
+    assert (fleet.loaded, fleet.published) == ([[], []], [])
+
+
+async def test_adapter_is_on_no_replica_after_its_caller_went_away(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """Replicas go on loading when nobody waits for them any more: what they load then is unloaded, too."""
+    fleet = make_fleet()
+    fleet.replicas[1].may_load_adapters.clear()
+    call = asyncio.create_task(fleet.adapters.load("law", adapter_dir))
+    await fleet.replicas[1].is_loading_adapter.wait()
+    assert fleet.loaded == [["law"], []]
+    call.cancel()
+    await asyncio.sleep(0)
+    fleet.replicas[1].may_load_adapters.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
     assert (fleet.loaded, fleet.published) == ([[], []], [])
 
 

@@ -100,6 +100,19 @@ async def test_a_crash_loop_backs_off(supervised: Supervised, scripted: Scripted
     assert supervised.slept_s == [0.25]
 
 
+async def test_an_error_that_nobody_expected_starts_the_replica_over(
+    supervised: Supervised, scripted: ScriptedReplica
+) -> None:
+    """A supervisor that ended without a word would leave its replica loading for ever."""
+    scripted.loads = [RuntimeError("out of memory")] * 2
+    supervised.start()
+    gone, states = await supervised.reach(RESTARTING)
+    assert states == [PLACING, LOADING, RESTARTING]
+    assert (gone.address, gone.detail) == ("", "unexpected error: RuntimeError('out of memory')")
+    await supervised.reach(READY)
+    assert supervised.slept_s == [0.25, 0.5]
+
+
 @pytest.mark.parametrize(
     ("loaded", "reason"),
     [
