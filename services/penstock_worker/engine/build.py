@@ -200,7 +200,7 @@ def _load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: Engin
         source, model_config, dtype=dtype, device=device, pack=arithmetic.pack, activations=arithmetic.activations
     ).read()
     return RunnableModel(
-        model=Decoder(model_config, weights),
+        model=Decoder(model_config, weights, arithmetic.rotate),
         shape=model_config,
         attention=model_config.attention,
         dtype=weights.dtype,

@@ -256,7 +256,8 @@ def _next_chunk(sequence: Sequence, num_tokens: int, now_ns: int) -> Chunk:
     sequence.num_computed_tokens = end
     token_ids = sequence.token_ids[start:end]
     if (embedding := sequence.request.embedding) is not None:
-        return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], 0, pooling=embedding.pooling)
+        pooling, adapter_id = embedding.pooling, sequence.adapter_id
+        return Chunk(sequence.key, token_ids, start, sequence.block_ids[:], 0, pooling=pooling, adapter_id=adapter_id)
     num_logits_rows = 1 if end == len(sequence.token_ids) else 0
     scoring = scoring_of(sequence, start, end)
     block_ids = sequence.block_ids[:]

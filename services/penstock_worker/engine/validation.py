@@ -41,6 +41,9 @@ def validate_request(request: SequenceRequest, limits: EngineLimits, vocab_size:
     prompt_logprobs = request.prompt_logprobs or 0
     _check(0 <= prompt_logprobs <= vocab_size, "prompt_logprobs", prompt_logprobs, f"0 to {vocab_size}")
     _check(request.prompt_logprob_offset >= 1, "prompt_logprob_offset", request.prompt_logprob_offset, "at least 1")
+    if request.embedding is not None:
+        _check(request.constraint is None, "constraint", request.constraint, "none beside an embedding")
+        _check(request.prompt_logprobs is None, "prompt_logprobs", prompt_logprobs, "none beside an embedding")
     _check_sampling(request.sampling, vocab_size)
 
 

@@ -11,6 +11,7 @@ from penstock_worker.models.fixed_rows import RowFixer
 from penstock_worker.models.linear import KernelMaker, Linear, PlainKernel
 from penstock_worker.models.mlp import ACTIVATIONS, Activation
 from penstock_worker.models.onednn_linear import OneDnnKernel, has_onednn
+from penstock_worker.models.rope import Rotate, rotate, rotate_fixed
 
 Pack = Callable[[str, Linear], None]
 
@@ -22,11 +23,13 @@ class Arithmetic:
     Attributes:
         pack: gives each projection its kernel.
         activations: by name.
+        rotate: turns queries and keys by their positions.
         make_kernel: of projections that no checkpoint of the model holds, as an adapter's.
     """
 
     pack: Pack
     activations: Mapping[str, Activation]
+    rotate: Rotate
     make_kernel: KernelMaker
 
 
@@ -37,8 +40,8 @@ def choose_arithmetic(pack: Pack, device: torch.device, *, is_fixed: bool) -> Ar
         InvalidArgumentError: there are no such kernels for the device.
     """
     if not is_fixed:
-        return Arithmetic(pack, ACTIVATIONS, PlainKernel)
+        return Arithmetic(pack, ACTIVATIONS, rotate, PlainKernel)
     if not has_onednn(device):
         raise InvalidArgumentError("deterministic", "true", f"false on {device}: it is measured for CPUs only")
     fixer = RowFixer(pack)
-    return Arithmetic(fixer.pack, FIXED_ACTIVATIONS, fixer.maker(OneDnnKernel))
+    return Arithmetic(fixer.pack, FIXED_ACTIVATIONS, rotate_fixed, fixer.maker(OneDnnKernel))

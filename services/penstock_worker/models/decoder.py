@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights, LayerWeights
-from penstock_worker.models.rope import RotaryPositions, rotate
+from penstock_worker.models.rope import RotaryPositions, Rotate, rotate
 
 Attend = Callable[[int, torch.Tensor, torch.Tensor], torch.Tensor]
 """Attention of one layer over all tokens of a step.
@@ -19,10 +19,17 @@ described by an `AttentionConfig`.
 
 
 class Decoder:
-    """Token ids in, hidden states and logits out."""
+    """Token ids in, hidden states and logits out.
 
-    def __init__(self, config: DecoderConfig, weights: DecoderWeights) -> None:
+    Args:
+        config: shapes and switches.
+        weights: in their kernels.
+        rotate: turns queries and keys by their positions.
+    """
+
+    def __init__(self, config: DecoderConfig, weights: DecoderWeights, rotate: Rotate = rotate) -> None:
         self._weights = weights
+        self._rotate = rotate
         self._num_heads = config.num_heads
         self._num_rotated_heads = config.num_heads + config.num_kv_heads
         self._head_dim = config.head_dim
@@ -87,7 +94,7 @@ class Decoder:
         if layer.qk_norm is not None:
             rotated.copy_(layer.qk_norm(rotated))
         if rotations is not None:
-            rotate(rotated[..., : self._rotary_dim], rotations)
+            self._rotate(rotated[..., : self._rotary_dim], rotations)
         return qkv
 
 

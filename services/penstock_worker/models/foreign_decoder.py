@@ -2,7 +2,7 @@
 
 transformers calls the attention function that a model's config names. Ours hands queries, keys and values over to the
 engine, which keeps them in its blocks. The tokens of all sequences go through the module as one row, each with its own
-position; all that mixes tokens must be attention. `engine.foreign_check` makes sure of that.
+position; all that mixes tokens must be attention. `engine.foreign_model` makes sure of that.
 """
 
 import copy

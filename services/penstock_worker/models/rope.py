@@ -1,6 +1,7 @@
 """Rotary positions (Su et al. 2021, arXiv 2104.09864)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 
@@ -11,6 +12,9 @@ from penstock_worker.models.rope_config import (
     RopeConfig,
     YarnScaling,
 )
+
+Rotate = Callable[[torch.Tensor, torch.Tensor], None]
+"""See `rotate`."""
 
 
 class RotaryPositions:
@@ -43,6 +47,14 @@ def rotate(x: torch.Tensor, rotations: torch.Tensor) -> None:
         pairs.mul_(rotations)
     else:
         x.copy_(torch.view_as_real(pairs * rotations).flatten(-2))
+
+
+def rotate_fixed(x: torch.Tensor, rotations: torch.Tensor) -> None:
+    """The same, a row's bits being its own: a complex product rounds otherwise at the end of a thread's share."""
+    cosines, sines = torch.view_as_real(rotations).unbind(-1)
+    first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
+    turned = (first * cosines - second * sines, second * cosines + first * sines)
+    x.copy_(torch.stack(turned, dim=-1).flatten(-2))
 
 
 def rope_frequencies(config: RopeConfig, head_dim: int) -> torch.Tensor:

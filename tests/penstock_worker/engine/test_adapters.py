@@ -14,6 +14,7 @@ from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_worker.engine.adapter_table import AdapterTable
 from penstock_worker.engine.build import EngineConfig, build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import SamplingOptions, SequenceOutput, SequenceRequest
 from penstock_worker.models.adapter_file import open_adapter
 from penstock_worker.models.registry import read_model_config
@@ -215,3 +216,19 @@ def test_adapter_on_a_rounded_model_comes_near_merged_weights(
     found = torch.tensor([top.logprob for top in sorted(output.logprobs[0].top, key=lambda top: top.token_id)])
     wanted, unadapted = (model.logits(PROMPT)[-1].log_softmax(-1) for model in (merged, reference("llama")))
     assert float((found - wanted).norm()) < 0.1 * float((unadapted - wanted).norm())
+
+
+def test_embedding_by_an_adapter_equals_merged_weights(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
+    """And leaves no keys and values of the base model where the adapter's are looked for."""
+    model_dir = checkpoint("llama")
+    adapter_dir = save_adapter(model_dir, tmp_path / "law")
+    merged = ReferenceModel(save_merged(model_dir, adapter_dir, tmp_path / "merged"))
+    engine, _ = build_engine(model_dir, EngineConfig(block_size=4))
+    load(engine, model_dir, adapter_dir, "law")
+    sampling, embedding = SamplingOptions(max_tokens=1), EmbeddingOptions(Pooling.LAST, is_normalized=False)
+    request = SequenceRequest(key=0, prompt_token_ids=PROMPT, sampling=sampling, embedding=embedding, adapter="law")
+    engine.add(request)
+    (output,) = engine.step().outputs
+    torch.testing.assert_close(torch.tensor(output.embedding), merged.hidden(PROMPT)[-1], atol=1e-4, rtol=0.0)
+    add(engine, 1, "law")
+    assert_greedy_equal(merged, PROMPT, run(engine)[1])

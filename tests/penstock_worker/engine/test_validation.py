@@ -1,10 +1,13 @@
 """Requests that could not run to their end are refused, with the field's name and what is allowed."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
+from penstock_shared.constraint import Constraint, ConstraintKind
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.engine.validation import EngineLimits, validate_request
 
@@ -16,6 +19,9 @@ def _request(prompt: list[int] | None = None, output: list[int] | None = None, *
     options = SamplingOptions(**({"max_tokens": 5} | sampling))  # type: ignore[arg-type]
     prompt = [1, 2] if prompt is None else prompt
     return SequenceRequest(key=1, prompt_token_ids=prompt, output_token_ids=output or [], sampling=options)
+
+
+EMBEDDING = replace(_request(), embedding=EmbeddingOptions(Pooling.MEAN, is_normalized=False))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +66,8 @@ def test_what_can_run_is_accepted(request_: SequenceRequest) -> None:
         (_request(stop_token_ids=frozenset({100})), "stop_token_ids", "0 to 99"),
         (_request(logit_bias={100: 1.0}), "logit_bias", "0 to 99"),
         (_request(logit_bias={1: math.inf}), "logit_bias", "finite"),
+        (replace(EMBEDDING, constraint=Constraint(ConstraintKind.REGEX, "a")), "constraint", "beside an embedding"),
+        (replace(EMBEDDING, prompt_logprobs=1), "prompt_logprobs", "beside an embedding"),
     ],
 )
 def test_what_cannot_run_is_refused(request_: SequenceRequest, field: str, allowed: str) -> None:

@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from penstock_worker.models.rope import rope_frequencies
+from penstock_worker.models.rope import rope_frequencies, rotate, rotate_fixed
 from penstock_worker.models.rope_config import LinearScaling, Llama3Scaling, RopeConfig, YarnScaling
 
 _LLAMA3 = {
@@ -60,3 +60,23 @@ def test_scaled_frequencies_equal_transformers(theirs: dict[str, object], ours: 
 def test_plain_frequencies_are_powers_of_theta() -> None:
     """One radian a position for the first pair of dimensions, 1 / theta at the end of the scale."""
     assert rope_frequencies(RopeConfig(100.0), 4).tolist() == pytest.approx([1.0, 0.1])
+
+
+def test_fixed_rotation_has_the_bits_of_a_row_alone_whatever_the_threads() -> None:
+    """A thread's share may end within a row: a complex product rounds its last numbers otherwise."""
+    x, angles = torch.randn(513, 12, 64), torch.rand(513, 1, 32) * 100
+    rotations = torch.polar(torch.ones_like(angles), angles)
+    alone, approximate = x.clone(), x.clone()
+    for row in range(len(x)):
+        rotate_fixed(alone[row : row + 1], rotations[row : row + 1])
+    rotate(approximate, rotations)
+    torch.testing.assert_close(alone, approximate)
+    num_threads = torch.get_num_threads()
+    try:
+        for count in (1, 5, 7, 8):
+            torch.set_num_threads(count)
+            together = x.clone()
+            rotate_fixed(together, rotations)
+            assert torch.equal(together, alone)
+    finally:
+        torch.set_num_threads(num_threads)
