@@ -20,7 +20,7 @@ from penstock_gateway.sampling import ResolvedSampling
 from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_shared.constraint import Constraint
 from penstock_shared.deadlines import Deadline
-from penstock_shared.directory import ModelSpec
+from penstock_shared.directory import AdapterSpec, ModelSpec
 from penstock_shared.errors import InternalError, PenstockError
 from penstock_shared.tracing import TraceContext
 
@@ -49,10 +49,15 @@ class Job:
     adapter: str | None = None
     constraint: Constraint | None = None
 
+    @property
+    def adapter_spec(self) -> AdapterSpec | None:
+        """What the adapter was when the request was admitted."""
+        return self.spec.adapter(self.adapter)
+
     def prompt_names(self) -> PromptNames:
         """By which replicas are asked what they have of the prompt. None, where they compute all of it in any case."""
         is_computed_whole = self.sampling.prompt_logprobs is not None or self.embedding is not None
-        adapter = self.spec.adapter(self.adapter)
+        adapter = self.adapter_spec
         return PromptNames(
             () if is_computed_whole else self.prompt_token_ids,
             self.cache_salt,

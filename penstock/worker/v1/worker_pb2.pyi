@@ -201,6 +201,7 @@ class SequenceGroup(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     CACHE_SALT_FIELD_NUMBER: _builtins.int
     EMBED_FIELD_NUMBER: _builtins.int
+    ADAPTER_REVISION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Request id, for logs and spans."""
     attempt: _builtins.int
@@ -212,6 +213,10 @@ class SequenceGroup(_message.Message):
     """W3C trace context of the gateway's span."""
     cache_salt: _builtins.bytes
     """Enters the root hash of the prefix chain: equal prompts of different salts share nothing."""
+    adapter_revision: _builtins.str
+    """`types.v1.AdapterSpec.revision` of the adapter that the request was admitted with. The name may mean another one by now:
+    that is refused with FAILED_PRECONDITION. Absent: whatever has the name.
+    """
     @_builtins.property
     def prompt_token_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -246,14 +251,20 @@ class SequenceGroup(_message.Message):
         traceparent: _builtins.str = ...,
         cache_salt: _builtins.bytes = ...,
         embed: Global___EmbedOptions | None = ...,
+        adapter_revision: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "constraint", b"constraint", "deadline", b"deadline", "embed", b"embed", "sampling", b"sampling"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_adapter_revision", b"_adapter_revision", "adapter", b"adapter", "adapter_revision", b"adapter_revision", "constraint", b"constraint", "deadline", b"deadline", "embed", b"embed", "sampling", b"sampling"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "adapter", b"adapter", "attempt", b"attempt", "cache_salt", b"cache_salt", "choices", b"choices", "constraint", b"constraint", "criticality", b"criticality", "deadline", b"deadline", "embed", b"embed", "prompt_token_ids", b"prompt_token_ids", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_adapter", b"_adapter", "_adapter_revision", b"_adapter_revision", "adapter", b"adapter", "adapter_revision", b"adapter_revision", "attempt", b"attempt", "cache_salt", b"cache_salt", "choices", b"choices", "constraint", b"constraint", "criticality", b"criticality", "deadline", b"deadline", "embed", b"embed", "prompt_token_ids", b"prompt_token_ids", "request_id", b"request_id", "sampling", b"sampling", "tenant", b"tenant", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__adapter: _TypeAlias = _typing.Literal["adapter"]  # noqa: Y015
     _WhichOneofArgType__adapter: _TypeAlias = _typing.Literal["_adapter", b"_adapter"]  # noqa: Y015
+    _WhichOneofReturnType__adapter_revision: _TypeAlias = _typing.Literal["adapter_revision"]  # noqa: Y015
+    _WhichOneofArgType__adapter_revision: _TypeAlias = _typing.Literal["_adapter_revision", b"_adapter_revision"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__adapter) -> _WhichOneofReturnType__adapter | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__adapter_revision) -> _WhichOneofReturnType__adapter_revision | None: ...
 
 Global___SequenceGroup: _TypeAlias = SequenceGroup  # noqa: Y015
 

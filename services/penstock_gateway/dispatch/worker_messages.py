@@ -97,6 +97,7 @@ def sequence_group(
     job: Job, choices: Sequence[Choice], attempt: int, *, num_prompt_logprobs: int
 ) -> worker_pb2.SequenceGroup:
     """Choices of a job, with the output that they have so far, and how many tokens of the prompt need no score."""
+    adapter = job.adapter_spec
     return worker_pb2.SequenceGroup(
         request_id=job.request_id,
         prompt_token_ids=job.prompt_token_ids,
@@ -110,6 +111,7 @@ def sequence_group(
         traceparent=job.trace.traceparent(),
         cache_salt=job.cache_salt,
         adapter=job.adapter,
+        adapter_revision=None if adapter is None else adapter.revision,
         embed=None if job.embedding is None else _embed_options(job.embedding),
     )
 

@@ -9,6 +9,7 @@ from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, NotFoundError
 
 MAX_ADAPTERS = 256
+_SHOWN_REVISION_CHARS = 12
 
 
 class AdapterLoader(Protocol):
@@ -85,24 +86,25 @@ class AdapterTable:
             NotFoundError: there is none of that name.
         """
         with self._lock:
-            adapter_id = self._id(name)
+            adapter_id = self._id(name, None)
             del self._ids[name]
             self._entries[adapter_id].is_unloaded = True
             self._drop_if_unused(adapter_id)
 
-    def check(self, name: str) -> None:
-        """Raises NotFoundError where there is no adapter of that name."""
+    def check(self, name: str, revision: str | None = None) -> None:
+        """Raises what `acquire` would raise."""
         with self._lock:
-            self._id(name)
+            self._id(name, revision)
 
-    def acquire(self, name: str) -> tuple[int, AdapterSpec]:
+    def acquire(self, name: str, revision: str | None = None) -> tuple[int, AdapterSpec]:
         """The id and the specification of an adapter for one more user, who releases it.
 
         Raises:
             NotFoundError: there is none of that name.
+            FailedPreconditionError: it is not of the `revision` that is asked for.
         """
         with self._lock:
-            adapter_id = self._id(name)
+            adapter_id = self._id(name, revision)
             entry = self._entries[adapter_id]
             entry.num_users += 1
             return adapter_id, entry.spec
@@ -123,10 +125,18 @@ class AdapterTable:
             raise FailedPreconditionError(f"{MAX_ADAPTERS} adapters are loaded: unload one first")
         return False
 
-    def _id(self, name: str) -> int:
+    def _id(self, name: str, revision: str | None) -> int:
         if name not in self._ids:
             raise NotFoundError("adapter", name, self._ids, field="adapter")
-        return self._ids[name]
+        adapter_id = self._ids[name]
+        loaded = self._entries[adapter_id].spec.revision
+        if revision is not None and revision != loaded:
+            raise FailedPreconditionError(
+                f"adapter {name} was revision {revision[:_SHOWN_REVISION_CHARS]} when the request came, and is "
+                f"{loaded[:_SHOWN_REVISION_CHARS]} now: send the request again",
+                field="adapter",
+            )
+        return adapter_id
 
     def _drop_if_unused(self, adapter_id: int) -> None:
         entry = self._entries[adapter_id]

@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol
 
-from penstock_shared.errors import InternalError, InvalidArgumentError, NotFoundError, PenstockError
+from penstock_shared.errors import (
+    FailedPreconditionError,
+    InternalError,
+    InvalidArgumentError,
+    NotFoundError,
+    PenstockError,
+)
 from penstock_shared.logs import get_logger
 from penstock_shared.prefix_chain import root_hash
 from penstock_worker.engine.adapter_table import AdapterTable
@@ -109,10 +115,11 @@ class Engine:
         Raises:
             InvalidArgumentError: names the field, what it held and what is allowed.
             NotFoundError: there is no such adapter.
+            FailedPreconditionError: the adapter of that name is of another revision.
         """
         validate_request(request, self._limits, self._vocab_size)
         if request.adapter is not None:
-            self.adapters.check(request.adapter)
+            self.adapters.check(request.adapter, request.adapter_revision)
         if request.constraint is not None and self._constraints is None:
             needs = "none: they need a tokenizer.json and an end-of-sequence token"
             raise InvalidArgumentError("constraint", request.constraint.kind.value, needs)
@@ -127,7 +134,7 @@ class Engine:
             return
         try:
             self._take_adapter(sequence)
-        except NotFoundError as error:  # unloaded since it was validated
+        except (NotFoundError, FailedPreconditionError) as error:  # unloaded since it was validated
             self._end_at_add(sequence, FinishReason.ERROR, error)
             return
         self._sequences[request.key] = sequence
@@ -213,7 +220,7 @@ class Engine:
         """Keeps the sequence's adapter loaded, and its keys and values apart from those of others."""
         request = sequence.request
         if request.adapter is not None:
-            sequence.adapter_id, spec = self.adapters.acquire(request.adapter)
+            sequence.adapter_id, spec = self.adapters.acquire(request.adapter, request.adapter_revision)
             sequence.prefix_root = root_hash(cache_salt=request.cache_salt, revision=self._revision, adapter=spec.key)
 
     def _release_adapter(self, sequence: Sequence) -> None:

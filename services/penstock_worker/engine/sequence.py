@@ -76,6 +76,7 @@ class SequenceRequest:
         cache_salt: only sequences of equal salt share blocks.
         embedding: makes a vector of the prompt; then nothing is generated, and `sampling` does not matter.
         adapter: name of a loaded adapter; None is the base model.
+        adapter_revision: what the adapter must be of; None is any.
         constraint: what the output conforms to, that of `output_token_ids` included.
     """
 
@@ -90,6 +91,7 @@ class SequenceRequest:
     cache_salt: bytes = b""
     embedding: EmbeddingOptions | None = None
     adapter: str | None = None
+    adapter_revision: str | None = None
     constraint: Constraint | None = None
 
 

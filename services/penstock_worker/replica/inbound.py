@@ -76,6 +76,7 @@ def _sequences(group: worker_pb2.SequenceGroup, next_key: Callable[[], int]) -> 
             criticality=group.criticality or _STANDARD,
             cache_salt=group.cache_salt,
             adapter=group.adapter if group.HasField("adapter") else None,
+            adapter_revision=group.adapter_revision if group.HasField("adapter_revision") else None,
             embedding=embedding,
             constraint=constraint,
             **_prompt_scoring(group.sampling, choice),

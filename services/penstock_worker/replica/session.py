@@ -67,7 +67,7 @@ class Session:
         gateway_id: who is at the other end.
         outbox: what waits to be sent.
         budget: prices work.
-        validate: raises InvalidArgumentError or NotFoundError for what the engine cannot run.
+        validate: raises InvalidArgumentError, NotFoundError or FailedPreconditionError for what the engine cannot run.
         on_message: called when there is something to send.
         on_end: called once, when the session has ended.
     """
@@ -174,7 +174,7 @@ class Session:
             return DeadlineExceededError("the deadline had passed before the sequence reached the replica")
         try:
             self.validate(sequence.request)
-        except (InvalidArgumentError, NotFoundError) as error:
+        except (InvalidArgumentError, NotFoundError, FailedPreconditionError) as error:
             return error
         return None
 

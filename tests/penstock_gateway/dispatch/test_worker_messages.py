@@ -1,7 +1,12 @@
-"""Submit messages are split by their bytes."""
+"""Submit messages are split by their bytes, and say all that a replica needs to know."""
+
+from dataclasses import replace
+
+from fakes.generations import job
 
 from penstock.worker.v1 import worker_pb2
-from penstock_gateway.dispatch.worker_messages import submit_messages
+from penstock_gateway.dispatch.worker_messages import sequence_group, submit_messages
+from penstock_shared.directory import AdapterSpec
 
 
 def group(request_id: str, num_tokens: int) -> worker_pb2.SequenceGroup:
@@ -32,6 +37,15 @@ def test_a_group_over_the_bound_goes_alone() -> None:
         ["huge"],
         ["small too"],
     ]
+
+
+def test_a_group_names_its_adapter_and_the_revision_that_it_was_admitted_with() -> None:
+    """Another one may have the name when the group arrives, after a wait or from a replica that died."""
+    asked = job()
+    asked = replace(asked, spec=replace(asked.spec, adapters=(AdapterSpec("law", "law-1"),)))
+    named = sequence_group(replace(asked, adapter="law"), [], 1, num_prompt_logprobs=0)
+    assert (named.adapter, named.adapter_revision) == ("law", "law-1")
+    assert not sequence_group(asked, [], 1, num_prompt_logprobs=0).HasField("adapter_revision")
 
 
 def test_nothing_makes_no_message() -> None:

@@ -137,6 +137,25 @@ def test_unloaded_adapter_finishes_what_runs_and_is_refused_to_others(
     assert engine.adapters.num_held == 0
 
 
+def test_adapter_that_was_replaced_is_refused_to_who_asked_for_the_old_one(
+    tmp_path: Path, checkpoint: Callable[[str], Path]
+) -> None:
+    """Between validation and the next step, too: other weights under the same name are another answer."""
+    model_dir = checkpoint("llama")
+    engine, _ = build_engine(model_dir, EngineConfig())
+    old = load(engine, model_dir, save_adapter(model_dir, tmp_path / "old"), "law")
+    request = SequenceRequest(
+        key=0, prompt_token_ids=PROMPT, sampling=SAMPLING, adapter="law", adapter_revision=old.revision
+    )
+    engine.validate(request)
+    engine.adapters.unload("law")
+    load(engine, model_dir, save_adapter(model_dir, tmp_path / "new", seed=5), "law")
+    engine.add(request)
+    end = engine.step().outputs[0].end
+    assert end is not None
+    assert isinstance(end.error, FailedPreconditionError)
+
+
 def test_cancelled_sequence_lets_go_of_its_adapter(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
     """Clients leave all the time; an adapter that each of them keeps could never be dropped."""
     model_dir = checkpoint("llama")

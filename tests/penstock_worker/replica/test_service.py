@@ -3,14 +3,20 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import grpc
 import pytest
+from fakes.adapters import save_adapter
 from fakes.gateway_session import GatewaySession, Message, group
 from fakes.running_replica import FINGERPRINT, IDENTITY, RunningReplica
 
 from penstock.types.v1 import types_pb2
 from penstock.worker.v1 import worker_pb2
+from penstock_shared.directory import AdapterSpec
+from penstock_worker.engine.engine import Engine
+from penstock_worker.models.adapter_file import open_adapter
+from penstock_worker.models.registry import read_model_config
 
 LONG = 6000  # output tokens: far more than are made before a test ends
 TOTAL_SEQUENCES = 8 + 2
@@ -283,6 +289,29 @@ async def test_an_adapter_that_is_not_loaded_is_refused(replica: RunningReplica)
     await session.read_ends([2])
     assert session.acks[1].outcome == worker_pb2.SUBMIT_OUTCOME_REFUSED
     assert session.acks[1].error.code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+async def test_an_adapter_of_another_revision_is_refused(
+    replica: RunningReplica, engine: Engine, checkpoint: Path, tmp_path: Path
+) -> None:
+    """It was replaced while the request was on its way: the answer would be kept under the old one's name."""
+    adapter_dir = save_adapter(checkpoint, tmp_path / "law")
+    law = AdapterSpec("law", open_adapter(adapter_dir, read_model_config(checkpoint)[1]).revision)
+    engine.adapters.load(law, adapter_dir)
+    groups = [group(1), group(2), group(3)]
+    for asked in groups:
+        asked.adapter = "law"
+    groups[0].adapter_revision = "0123456789abcdef"
+    groups[1].adapter_revision = law.revision
+    session = await replica.session()
+    await session.submit(*groups)
+    await session.read_ends([2, 3])
+    assert session.acks[1].outcome == worker_pb2.SUBMIT_OUTCOME_REFUSED
+    assert session.acks[1].error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
+    assert session.acks[1].error.message == (
+        f"adapter law was revision 0123456789ab when the request came, and is {law.revision[:12]} now: "
+        "send the request again"
+    )
 
 
 async def test_a_criticality_of_no_name_is_refused(replica: RunningReplica) -> None:
