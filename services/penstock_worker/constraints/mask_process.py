@@ -53,6 +53,9 @@ class MaskProcess:
     Args:
         model: what it computes masks for.
         limits: what it may take.
+
+    Raises:
+        OSError: the machine has no room for another process.
     """
 
     def __init__(self, model: MaskModel, limits: MaskLimits) -> None:
@@ -61,9 +64,13 @@ class MaskProcess:
         arguments = (str(model.tokenizer_file), *map(str, numbers))
         with theirs:
             channel = theirs.fileno()
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                (sys.executable, "-m", _MODULE, *arguments), stdin=channel, stdout=channel
-            )
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    (sys.executable, "-m", _MODULE, *arguments), stdin=channel, stdout=channel
+                )
+            except OSError:
+                self._socket.close()
+                raise
         self._socket.setblocking(False)
         self._unsent = bytearray()
         self._received = bytearray()

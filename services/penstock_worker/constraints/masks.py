@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock_shared.constraint import Constraint
-from penstock_shared.errors import InternalError, InvalidArgumentError, PenstockError
+from penstock_shared.errors import InternalError, InvalidArgumentError, PenstockError, UnavailableError
 from penstock_shared.frames import Frame
 from penstock_shared.logs import get_logger
 from penstock_worker.constraints.mask_process import MaskLimits, MaskModel, MaskProcess, MaskProcessEndedError
@@ -29,6 +29,7 @@ from penstock_worker.constraints.wire import (
 _MAX_REQUEST_S = 20.0
 _MAX_START_S = 60.0
 _MAX_FAILED_STARTS = 3
+_RETRY_AFTER_S = 1.0
 
 _log = get_logger("masks")
 
@@ -198,7 +199,14 @@ class ConstraintMasks:
         return any(now_s - sent_s > _MAX_REQUEST_S for sent_s in self._in_work.values())
 
     def _start(self) -> None:
-        self._process = MaskProcess(self._model, self._limits)
+        """Starts a process. Where the machine has no room for one, those that need it fail, and not the replica."""
+        try:
+            self._process = MaskProcess(self._model, self._limits)
+        except OSError as error:
+            _log.warning("the mask process cannot be started", error=str(error), sequences=len(self._entries))
+            message = f"the process that applies constraints cannot be started: {error}"
+            self._fail_going(UnavailableError(message, retry_after_s=_RETRY_AFTER_S))
+            return
         self._is_ready = self._has_named_cause = False
         self._started_s = self._clock()
 
@@ -217,17 +225,23 @@ class ConstraintMasks:
         self._reopen()
 
     def _reopen(self) -> None:
-        over = (MaskState.COMPLETE, MaskState.FAILED)
-        going = [key for key, entry in self._entries.items() if entry.state not in over]
+        going = self._going()
         if self._num_failed_starts >= _MAX_FAILED_STARTS:
             self._num_failed_starts = 0
-            for key in going:
-                self._fail(self._entries[key], InternalError("the process that applies constraints does not start"))
+            self._fail_going(InternalError("the process that applies constraints does not start"))
         elif going:
             self.num_restarts += 1
-            self._start()
             for key in going:
                 self._request_open(key)
+            self._start()
+
+    def _going(self) -> list[int]:
+        over = (MaskState.COMPLETE, MaskState.FAILED)
+        return [key for key, entry in self._entries.items() if entry.state not in over]
+
+    def _fail_going(self, error: PenstockError) -> None:
+        for key in self._going():
+            self._fail(self._entries[key], error)
 
     def _convict(self, key: int) -> None:
         entry = self._entries.get(key)

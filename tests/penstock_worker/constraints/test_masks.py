@@ -1,7 +1,9 @@
 """The masks of many sequences, and the process that computes them: killed, hung, or asked for what it cannot do."""
 
+import errno
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from fakes.word_checkpoints import EOS_TOKEN_ID, TOKENIZER_FILE, TOKENIZER_SIZE,
 from tokenizers import Tokenizer
 
 from penstock_shared.constraint import Constraint, ConstraintKind
-from penstock_shared.errors import InternalError, InvalidArgumentError
+from penstock_shared.errors import InternalError, InvalidArgumentError, UnavailableError
 from penstock_worker.constraints.mask_process import MaskLimits, MaskModel
 from penstock_worker.constraints.masks import ConstraintMasks
 from penstock_worker.constraints.wire import MaskState
@@ -181,6 +183,32 @@ def test_process_that_never_starts_fails_all_with_our_own_error(tmp_path: Path) 
     assert wait_for(masks, 1) == [MaskState.FAILED]
     assert isinstance(masks.failure(1), InternalError)
     assert masks.process_id is None
+
+
+def test_no_room_for_a_process_fails_who_needs_it_and_who_comes_later_is_served(
+    masks: ConstraintMasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full machine must not end the replica, and leaves nobody waiting: at the first start, or at a restart."""
+    with monkeypatch.context() as full:
+        full.setattr(subprocess, "Popen", _refuse_process)
+        masks.open(1, DIGITS, [])
+        assert (masks.state(1), masks.process_id) == (MaskState.FAILED, None)
+    masks.open(2, DIGITS, [])
+    masks.open(3, DIGITS, [])
+    assert wait_for(masks, 2, 3) == [MaskState.READY] * 2
+    with monkeypatch.context() as full:
+        full.setattr(subprocess, "Popen", _refuse_process)
+        _kill(masks)
+        wait_until(masks, lambda: masks.process_id is None)
+        assert [masks.state(key) for key in (2, 3)] == [MaskState.FAILED] * 2
+    errors = [masks.failure(key) for key in (1, 2, 3)]
+    assert [(type(error), error and error.retry_after_s) for error in errors] == [(UnavailableError, 1.0)] * 3
+    masks.open(4, DIGITS, [])
+    assert wait_for(masks, 4) == [MaskState.READY]
+
+
+def _refuse_process(*_arguments: object, **_options: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _kill(masks: ConstraintMasks) -> None:
