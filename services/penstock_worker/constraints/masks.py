@@ -45,7 +45,7 @@ class _Entry:
         masks: while READY.
         error: where it is FAILED.
         request: what waits to be sent.
-        is_known: the process has been told of it.
+        is_known: the process that runs has been told of it.
     """
 
     constraint: Constraint
@@ -221,6 +221,8 @@ class ConstraintMasks:
         self._num_failed_starts += not self._is_ready
         self._in_work.clear()
         self._unsent.clear()
+        for entry in self._entries.values():
+            entry.is_known = False  # to the next process
         self._works_one_by_one = True
         self._reopen()
 

@@ -69,7 +69,7 @@ class MaskServer:
         self._eos_token_ids = eos_token_ids
         self._replies = replies
         self._matchers: dict[int, SequenceMatcher] = {}
-        self._closed_early: set[int] = set()  # before they were open
+        self._opening: set[int] = set()  # and not closed meanwhile
         self._lock = threading.Lock()
         self._jobs: dict[int, _Job] = {}
         self._opens: queue.SimpleQueue[Frame] = queue.SimpleQueue()
@@ -87,6 +87,7 @@ class MaskServer:
         """Has a request worked on."""
         match request["do"]:
             case "open":
+                self._opening.add(request["key"])
                 self._opens.put(request)
             case "advance":
                 self._advances.put(request)
@@ -103,12 +104,18 @@ class MaskServer:
             request = requests.get()
             key = request["key"]
             self._jobs[ident] = _Job(key, clock, time.clock_gettime(clock) + max_cpu_s)
-            try:
-                reply = answer(request)
-            except ValueError as error:
-                reply = Reply(key, MaskState.FAILED, message=str(error))
+            reply = self._answered(request, answer)
             del self._jobs[ident]
             self._replies.put(reply)
+
+    def _answered(self, request: Frame, answer: Callable[[Frame], Reply]) -> Reply:
+        """The answer. A sequence that fails leaves nothing: it is not closed."""
+        key = request["key"]
+        try:
+            return answer(request)
+        except ValueError as error:
+            self._close(key)
+            return Reply(key, MaskState.FAILED, message=str(error))
 
     def _open(self, request: Frame) -> Reply:
         key = request["key"]
@@ -117,9 +124,8 @@ class MaskServer:
         matcher.accept(request["token_ids"])
         reply = matcher.reply()
         with self._lock:
-            if key in self._closed_early:
-                self._closed_early.remove(key)
-            else:
+            if key in self._opening:
+                self._opening.remove(key)
                 self._matchers[key] = matcher
         return reply
 
@@ -132,8 +138,8 @@ class MaskServer:
 
     def _close(self, key: int) -> None:
         with self._lock:
-            if self._matchers.pop(key, None) is None:
-                self._closed_early.add(key)
+            self._opening.discard(key)
+            self._matchers.pop(key, None)
 
     def _watch(self) -> None:
         while True:
