@@ -15,7 +15,8 @@ from penstock_shared.frames import LENGTH_BYTES, frame_length
 
 _START_TIMEOUT_S = 30.0
 _GRACE_S = 1.0  # for a process that is ending by itself
-_OVERTIME = (-signal.SIGALRM, -signal.SIGPROF, -signal.SIGKILL)
+_OVERTIME = (-signal.SIGALRM, -signal.SIGPROF, -signal.SIGXCPU)
+_OVERFLOW = (-signal.SIGSEGV, -signal.SIGABRT, -signal.SIGBUS)
 
 
 class ChildAbortedError(Exception):
@@ -31,13 +32,13 @@ class ChildAbortedError(Exception):
 
     @property
     def is_overtime(self) -> bool:
-        """Whether it was ended because it took too long."""
+        """Whether its own alarm ended it."""
         return self.exit_code in _OVERTIME
 
     @property
-    def is_violent(self) -> bool:
-        """Whether a signal ended it: it took too long, or overflowed its stack or memory."""
-        return self.exit_code is not None and self.exit_code < 0
+    def is_overflow(self) -> bool:
+        """Whether it overflowed its stack or memory. SIGKILL does not say so: it comes from outside."""
+        return self.exit_code in _OVERFLOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,17 @@ class ChildProcess:
 
         Raises:
             ChildAbortedError: it does not come up.
+            OSError: the machine has no room for another process.
         """
         if self._running is not None:
             return
         ours, theirs = socket.socketpair()
         with theirs:
-            process = self._spawn(theirs)
+            try:
+                process = self._spawn(theirs)
+            except OSError:
+                ours.close()
+                raise
         self._running = _Running(process, *await asyncio.open_connection(sock=ours))
         await self._bounded(_read_frame(self._running), _START_TIMEOUT_S)
 
@@ -126,7 +132,7 @@ class ChildProcess:
             return ChildAbortedError("its process was closed")
         running.writer.close()
         code = await asyncio.to_thread(_wait_or_kill, running.process, grace_s)
-        if code in _OVERTIME:
+        if code in (*_OVERTIME, -signal.SIGKILL):
             return ChildAbortedError(f"it took longer than {self._alarm_s:g} s", code)
         return ChildAbortedError(f"its process ended with code {code}", code)
 

@@ -11,10 +11,10 @@ from penstock_shared.constraint import Constraint
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import (
     FailedPreconditionError,
-    InternalError,
     InvalidArgumentError,
     PenstockError,
     ResourceExhaustedError,
+    UnavailableError,
 )
 from penstock_shared.frames import Frame, to_frame
 from penstock_shared.logs import get_logger
@@ -65,6 +65,7 @@ class ConstraintChecker:
         Raises:
             InvalidArgumentError: it is not valid, or takes too much; says why.
             ResourceExhaustedError: too many wait for their trial.
+            UnavailableError: its trial was ended from outside, or could not begin; nothing is known of it.
             FailedPreconditionError: the model cannot be constrained.
         """
         if not spec.eos_token_ids:
@@ -98,11 +99,9 @@ class ConstraintChecker:
         process = await self._idle.get()
         try:
             verdict = await self._exchange(process, key, vocabulary)
-        except ChildAbortedError as error:
+        except (ChildAbortedError, OSError) as error:
             self._log.warning("trial process ended", reason=str(error), kind=key[2].kind.value)
-            if not error.is_violent:
-                raise InternalError("the constraint cannot be tried out") from error
-            verdict = f"it takes more than {self._cpu_s:g} s to compile" if error.is_overtime else "it is too complex"
+            verdict = self._verdict_of(error)
         finally:
             self._idle.put_nowait(process)
         self._verdicts[key] = verdict
@@ -113,7 +112,10 @@ class ConstraintChecker:
         fingerprint, eos_token_ids, constraint = key
         name = f"{fingerprint}/{eos_token_ids}"
         request: Frame = {"tokenizer": name, "kind": constraint.kind.value, "texts": constraint.texts}
-        await process.start()
+        try:
+            await process.start()
+        except ChildAbortedError as error:  # however it ended: not of this constraint
+            raise OSError(str(error)) from error
         if name not in process.known:
             request["tokens"] = [token.decode("latin-1") for token in vocabulary.token_bytes]
             request["eos_token_ids"] = eos_token_ids
@@ -121,6 +123,18 @@ class ConstraintChecker:
         process.known.add(name)
         refusal: str | None = answer["refusal"]
         return refusal
+
+    def _verdict_of(self, error: ChildAbortedError | OSError) -> str:
+        """What the end of a process says of the constraint that it tried.
+
+        Raises:
+            UnavailableError: nothing.
+        """
+        if isinstance(error, ChildAbortedError) and error.is_overtime:
+            return f"it takes more than {self._cpu_s:g} s to compile"
+        if isinstance(error, ChildAbortedError) and error.is_overflow:
+            return "it is too complex"
+        raise UnavailableError("the constraint cannot be tried out now", retry_after_s=_RETRY_AFTER_S) from error
 
     def _forget(self, key: _Key, task: "asyncio.Task[None]") -> None:
         del self._trials[key]

@@ -2,6 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
+import os
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -10,9 +13,15 @@ from fakes.hostile_constraints import BOUNDED, REFUSED
 
 from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.text.vocabulary import Vocabulary
+from penstock_shared.child_process import ChildProcess
 from penstock_shared.constraint import Constraint, ConstraintKind
 from penstock_shared.directory import ModelSpec, SamplingDefaults
-from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, ResourceExhaustedError
+from penstock_shared.errors import (
+    FailedPreconditionError,
+    InvalidArgumentError,
+    ResourceExhaustedError,
+    UnavailableError,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -96,6 +105,31 @@ async def test_verdict_is_remembered(checker: ConstraintChecker) -> None:
         await checker.close()  # a second trial would start a process again
     await check(checker, ConstraintKind.REGEX, "remembered")
     assert checker._processes[0].pid is None
+
+
+async def test_process_ended_from_outside_says_nothing_of_the_constraint(
+    checker: ConstraintChecker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full machine kills at random and starts nothing: the caller comes again, and is not refused for it then."""
+    await check(checker, ConstraintKind.REGEX, "begun")
+    exchange = ChildProcess.exchange
+
+    async def kill(process: ChildProcess, request: bytes) -> bytes:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGKILL)
+        return await exchange(process, request)
+
+    for name, replaced in (("exchange", kill), ("_spawn", _refuse_process)):
+        with monkeypatch.context() as full:
+            full.setattr(ChildProcess, name, replaced)
+            with pytest.raises(UnavailableError) as caught:
+                await check(checker, ConstraintKind.REGEX, "innocent")
+            assert caught.value.retry_after_s == 0.5
+    await check(checker, ConstraintKind.REGEX, "innocent")
+
+
+def _refuse_process(*_arguments: object) -> None:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 async def test_equal_constraints_share_a_trial_and_a_caller_that_leaves_ends_nothing() -> None:
