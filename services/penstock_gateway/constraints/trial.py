@@ -70,8 +70,10 @@ class Trials:
         try:
             matcher = make_matcher(self._tokenizers[request["tokenizer"]], request["kind"], request["texts"])
             _walk(matcher)
-        except (MemoryError, ValueError) as error:
-            return {"refusal": str(error) or "it needs more memory than it may use"}
+        except MemoryError:
+            return {"refusal": "it needs more memory than it may use"}
+        except BaseException as error:  # noqa: BLE001 - what llguidance panics with is no Exception
+            return {"refusal": one_line(str(error) or type(error).__name__)}
         return {"refusal": None}
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from llguidance import LLTokenizer
 
 from penstock_shared.frames import Frame, read_frame
+from penstock_shared.grammar import one_line
 from penstock_worker.constraints.matching import GrammarCache, SequenceMatcher
 from penstock_worker.constraints.wire import GREETING_KEY, MaskState, Reply, pack_reply
 
@@ -113,9 +114,9 @@ class MaskServer:
         key = request["key"]
         try:
             return answer(request)
-        except ValueError as error:
+        except BaseException as error:  # noqa: BLE001 - what llguidance panics with is no Exception; the thread goes on
             self._close(key)
-            return Reply(key, MaskState.FAILED, message=str(error))
+            return Reply(key, MaskState.FAILED, message=one_line(str(error) or type(error).__name__))
 
     def _open(self, request: Frame) -> Reply:
         key = request["key"]
@@ -145,9 +146,17 @@ class MaskServer:
         while True:
             time.sleep(_WATCH_INTERVAL_S)
             for job in tuple(self._jobs.values()):
-                if time.clock_gettime(job.clock) > job.ends_s:
+                if _is_over(job):
                     self._replies.put_last(Reply(job.key, MaskState.FATAL, message="it takes too much time"))
                     os._exit(1)
+
+
+def _is_over(job: _Job) -> bool:
+    """Whether a job has had its time. The clock of a thread that is gone cannot be read."""
+    try:
+        return time.clock_gettime(job.clock) > job.ends_s
+    except OSError:
+        return False
 
 
 class ReplyWriter:

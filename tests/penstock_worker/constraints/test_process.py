@@ -1,5 +1,6 @@
 """What the mask process keeps of sequences, and how it answers what goes wrong."""
 
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -8,6 +9,7 @@ from fakes.word_checkpoints import EOS_TOKEN_ID, VOCAB_SIZE
 from llguidance import LLTokenizer
 from tokenizers import Tokenizer
 
+from penstock_worker.constraints import matching
 from penstock_worker.constraints.matching import GrammarCache
 from penstock_worker.constraints.process import MaskServer
 from penstock_worker.constraints.wire import MaskState, Reply, advance_request, close_request, open_request
@@ -53,3 +55,24 @@ def test_sequence_that_fails_or_is_closed_leaves_nothing(
     server.take(close_request(2))
     server.take(close_request(3))
     assert (server._matchers, server._opening) == ({}, set())
+
+
+@pytest.mark.parametrize("error", [MemoryError(), BaseException("panicked")])
+def test_whatever_goes_wrong_fails_its_sequence_and_the_next_one_is_answered(
+    server: MaskServer, replies: Replies, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A panic of llguidance is no Exception. It must not end the threads: a few serve all."""
+    with monkeypatch.context() as broken:
+        broken.setattr(matching, "make_matcher", _raiser(error))
+        for key in range(4):  # more than there are threads
+            server.take(open_request(key, "regex", ("a",), []))
+            assert replies.get(timeout=5).state is MaskState.FAILED
+    server.take(open_request(9, "regex", ("a",), []))
+    assert replies.get(timeout=PATIENCE_S).state is MaskState.READY
+
+
+def _raiser(error: BaseException) -> Callable[..., None]:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    return fail
