@@ -216,8 +216,11 @@ def _load_foreign(
     model_dir: Path, checkpoint: Checkpoint, architecture: str, model_config: ForeignConfig, config: EngineConfig
 ) -> RunnableModel:
     """Another model, on transformers' own module, which is imported only then."""
-    from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
-
+    try:
+        from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
+    except ModuleNotFoundError as error:
+        allowed = f"a family of docs/models.md; for others install penstock[transformers] ({error})"
+        raise InvalidArgumentError("config.json architectures", architecture, allowed) from None
     if config.quantize != "none":
         raise InvalidArgumentError("quantize", config.quantize, f"none for {architecture}, which transformers runs")
     if config.deterministic:

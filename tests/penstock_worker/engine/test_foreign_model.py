@@ -1,6 +1,7 @@
 """A decoder of no family of ours runs through transformers' module with our attention, or is refused with a reason."""
 
 import json
+import sys
 from array import array
 from collections.abc import Callable
 from pathlib import Path
@@ -103,6 +104,18 @@ def test_unknown_architecture_is_not_taken_for_that_of_its_model_type(copy: Call
     edit_config(model_dir, architectures=["Cohere9ForCausalLM"])
     with pytest.raises(InvalidArgumentError, match=r"Cohere9ForCausalLM.*takes it for CohereForCausalLM"):
         build_engine(model_dir, EngineConfig(device="cpu"))
+
+
+def test_without_transformers_it_is_refused_with_the_way_out(
+    checkpoint: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers are installed without it; the families need it not."""
+    for module in ("penstock_worker.engine.foreign_model", "penstock_worker.models.foreign_decoder"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(InvalidArgumentError, match=r"CohereForCausalLM.*install penstock\[transformers\]"):
+        build_engine(checkpoint("cohere"), EngineConfig(device="cpu"))
+    build_engine(checkpoint("llama"), EngineConfig(device="cpu"))
 
 
 def test_missing_tensor_is_not_made_up(copy: Callable[[str], Path]) -> None:
