@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import TypeVar
 
 from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.capabilities import Limits
@@ -32,6 +33,8 @@ from penstock_shared.deadlines import Deadline
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import InternalError, InvalidArgumentError
 from penstock_shared.tracing import Tracer, current_trace
+
+T = TypeVar("T")
 
 _CONCURRENT_ENCODINGS = 16
 _NOT_CACHED = CacheReport(CacheOutcome.BYPASSED, "embeddings are not kept")
@@ -129,7 +132,7 @@ class Embedder:
         request.usage = Usage(num_tokens, 0, 0)
         jobs = [self._job(request, spec, ids, index) for index, ids in enumerate(prompts)]
         buffers = [self._start(job, request, held) for job in jobs]
-        return [await _vector(buffer) for buffer in buffers], request.usage
+        return await _all_of([asyncio.ensure_future(_vector(buffer)) for buffer in buffers]), request.usage
 
     def _validate(self, asked: EmbedRequest) -> tuple[ModelSpec, list[Input]]:
         spec = self._models.resolve(asked.model, field="model")
@@ -201,7 +204,7 @@ async def _vector(buffer: AnswerBuffer) -> Sequence[float]:
     return vectors[0]
 
 
-async def _all_of(tasks: Sequence[asyncio.Future[Sequence[int]]]) -> list[Sequence[int]]:
+async def _all_of(tasks: Sequence[asyncio.Future[T]]) -> list[T]:
     """The results; where one fails, the others are stopped."""
     try:
         return await asyncio.gather(*tasks)

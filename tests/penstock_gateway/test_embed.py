@@ -92,6 +92,20 @@ async def test_vectors_of_a_dead_replica_are_made_elsewhere(start: StartDeployme
     await deployment.until_idle()
 
 
+async def test_first_input_that_fails_ends_the_others(start: StartDeployment) -> None:
+    """Whichever it is: nobody waits for vectors that nobody gets."""
+    deployment = await start(num_replicas=0, is_ready=False)
+    worker = await deployment.add_worker(reply=None)
+    await deployment.until_ready(1)
+    call = embed(deployment, "a", "b", "c")
+    await worker.until(lambda: len(worker.groups) == 3)
+    worker.send_embedding(worker.groups[1], [])
+    error = await refusal(call)
+    assert (error.code(), error.details()) == (grpc.StatusCode.INTERNAL, "the replica gave no embedding")
+    await worker.until(lambda: len(worker.cancels) == 2)
+    await deployment.until_idle()
+
+
 async def test_who_gives_up_leaves_nothing_running(start: StartDeployment) -> None:
     """A cancelled request takes all its inputs out of queue and replica."""
     deployment = await start(num_replicas=0, is_ready=False)

@@ -73,7 +73,12 @@ class AdapterTable:
             adapter_id = self._num_added
         self._loader.load(adapter_id, adapter_dir, spec.revision)  # reads files: nobody waits for it
         with self._lock:
-            if self._has(spec):
+            try:
+                is_there = self._has(spec)  # by another call, meanwhile
+            except FailedPreconditionError:
+                self._loader.drop(adapter_id)
+                raise
+            if is_there:
                 self._loader.drop(adapter_id)
                 return
             self._entries[adapter_id] = _Entry(spec)

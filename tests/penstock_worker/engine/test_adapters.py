@@ -208,6 +208,27 @@ def test_name_that_is_taken_by_another_adapter_is_refused() -> None:
         table.load(AdapterSpec("law", "r2"), Path())
 
 
+class OtherComesFirst(Shelf):
+    """While it reads one adapter, another of that name is loaded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = AdapterTable(self)
+
+    def load(self, adapter_id: int, adapter_dir: Path, revision: str) -> None:
+        """Lets the other one in."""
+        if revision == "r1":
+            self.table.load(AdapterSpec("law", "r2"), adapter_dir)
+
+
+def test_matrices_of_a_load_that_comes_too_late_are_dropped() -> None:
+    """Nobody could ask for them, or unload them."""
+    shelf = OtherComesFirst()
+    with pytest.raises(FailedPreconditionError, match="another adapter law is loaded"):
+        shelf.table.load(AdapterSpec("law", "r1"), Path())
+    assert (shelf.dropped, shelf.table.specs) == ([1], (AdapterSpec("law", "r2"),))
+
+
 def test_adapter_that_changed_on_disk_is_refused(tmp_path: Path, checkpoint: Callable[[str], Path]) -> None:
     """All replicas compute the same under one name and revision."""
     model_dir = checkpoint("llama")
