@@ -292,7 +292,7 @@ def generate(
     penstock generate "What is 2 plus 3?" --json | jq .timings
     penstock generate "The sky is blue" --raw --prompt-logprobs 3 --max-tokens 1 --json | jq .prompt_logprobs
     penstock generate "Is water wet?" --choice yes --choice no
-    penstock generate "What is the capital of France?" --json-schema '{"enum": ["Rome", "Paris"]}'
+    penstock generate "What is the capital of Italy?" --json-schema city.json
     """
     from penstock.cli.gateway import GatewayAccess
     from penstock.cli.generate import GenerateCommand, run_generate
