@@ -71,8 +71,8 @@ class Context:
 
 
 def _num_common(prompts: Prompts) -> int:
-    """Length of the prefix of all prompts."""
-    columns = zip(*prompts, strict=False)
+    """Length of the prefix of all prompts, without any prompt's last token: its output is to be sampled."""
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
     return sum(1 for _ in itertools.takewhile(lambda column: len(set(column)) == 1, columns))
 
 
