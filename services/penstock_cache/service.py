@@ -2,7 +2,7 @@
 # ruff: noqa: N802 - gRPC names methods
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import grpc
@@ -10,6 +10,7 @@ import grpc
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock_cache import convert
 from penstock_cache.store import Store
+from penstock_shared.errors import UnimplementedError
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -68,6 +69,20 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
             num_exact_hits=_count(self._num_exact_hits, request.tenant),
             num_evictions=_count(self._store.num_evictions, request.tenant),
         )
+
+    async def Explain(self, _request: cache_pb2.ExplainRequest, _context: Context) -> cache_pb2.ExplainResponse:
+        """Not yet."""
+        raise UnimplementedError("Explain")
+
+    def Export(self, _request: cache_pb2.ExportRequest, _context: Context) -> AsyncIterator[cache_pb2.ExportResponse]:
+        """Not yet."""
+        raise UnimplementedError("Export")
+
+    async def Import(
+        self, _requests: AsyncIterator[cache_pb2.ImportRequest], _context: Context
+    ) -> cache_pb2.ImportResponse:
+        """Not yet."""
+        raise UnimplementedError("Import")
 
 
 def _count(by_tenant: Mapping[str, int], tenant: str) -> int:

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from penstock.types.v1 import types_pb2 as penstock_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/cache/v1/cache.proto\x12\x11penstock.cache.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"X\n\x08\x43\x61\x63heKey\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x65xact_digest\x18\x02 \x01(\x0c\x12\x16\n\x0e\x63ontext_digest\x18\x03 \x01(\x0c\x12\x0e\n\x06prompt\x18\x04 \x01(\t\"Q\n\rLookupRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.penstock.cache.v1.CacheKey\x12\x16\n\x0emax_error_rate\x18\x02 \x01(\x01\"\xbd\x01\n\x0eLookupResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .penstock.cache.v1.LookupOutcome\x12/\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.penstock.cache.v1.CachedAnswer\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x19\n\x11\x65xploration_token\x18\x05 \x01(\x0c\x42\x08\n\x06_score\"\xc4\x01\n\x0c\x43\x61\x63hedAnswer\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x30\n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x1f.penstock.cache.v1.CachedChoice\x12\'\n\x05usage\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Usage\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emodel_revision\x18\x05 \x01(\t\"\xc3\x01\n\x0c\x43\x61\x63hedChoice\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\ttoken_ids\x18\x02 \x03(\rB\x02\x10\x01\x12\x36\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1f.penstock.types.v1.FinishReason\x12\x18\n\x0bstop_string\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rstop_token_id\x18\x05 \x01(\rH\x01\x88\x01\x01\x42\x0e\n\x0c_stop_stringB\x10\n\x0e_stop_token_id\"\xb8\x01\n\nPutRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.penstock.cache.v1.CacheKey\x12/\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.penstock.cache.v1.CachedAnswer\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x19\n\x11\x65xploration_token\x18\x05 \x01(\x0c\"2\n\x0bPutResponse\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x11\n\tis_stored\x18\x02 \x01(\x08\"{\n\x11InvalidateRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\x08\x65ntry_id\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x12\x18\n\x0emodel_revision\x18\x04 \x01(\tH\x00\x12\r\n\x03\x61ll\x18\x05 \x01(\x08H\x00\x42\n\n\x08selector\")\n\x12InvalidateResponse\x12\x13\n\x0bnum_removed\x18\x01 \x01(\x03\"!\n\x0fGetStatsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\xd4\x01\n\x10GetStatsResponse\x12\x13\n\x0bnum_entries\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x13\n\x0bnum_lookups\x18\x03 \x01(\x03\x12\x16\n\x0enum_exact_hits\x18\x04 \x01(\x03\x12\x19\n\x11num_semantic_hits\x18\x05 \x01(\x03\x12\x18\n\x10num_explorations\x18\x06 \x01(\x03\x12\x1e\n\x16num_wrong_explorations\x18\x07 \x01(\x03\x12\x15\n\rnum_evictions\x18\x08 \x01(\x03*\xa3\x01\n\rLookupOutcome\x12\x1e\n\x1aLOOKUP_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13LOOKUP_OUTCOME_MISS\x10\x01\x12\x1c\n\x18LOOKUP_OUTCOME_EXACT_HIT\x10\x02\x12\x1f\n\x1bLOOKUP_OUTCOME_SEMANTIC_HIT\x10\x03\x12\x1a\n\x16LOOKUP_OUTCOME_EXPLORE\x10\x04\x32\xd3\x02\n\x0c\x43\x61\x63heService\x12M\n\x06Lookup\x12 .penstock.cache.v1.LookupRequest\x1a!.penstock.cache.v1.LookupResponse\x12\x44\n\x03Put\x12\x1d.penstock.cache.v1.PutRequest\x1a\x1e.penstock.cache.v1.PutResponse\x12Y\n\nInvalidate\x12$.penstock.cache.v1.InvalidateRequest\x1a%.penstock.cache.v1.InvalidateResponse\x12S\n\x08GetStats\x12\".penstock.cache.v1.GetStatsRequest\x1a#.penstock.cache.v1.GetStatsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/cache/v1/cache.proto\x12\x11penstock.cache.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"z\n\x08\x43\x61\x63heKey\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0c\x65xact_digest\x18\x02 \x01(\x0c\x12\x16\n\x0e\x63ontext_digest\x18\x03 \x01(\x0c\x12\x0e\n\x06prompt\x18\x04 \x01(\t\x12\r\n\x05model\x18\x05 \x01(\t\x12\x11\n\tis_scoped\x18\x06 \x01(\x08\"\x8d\x01\n\rLookupRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.penstock.cache.v1.CacheKey\x12\x16\n\x0emax_error_rate\x18\x02 \x01(\x01\x12\x18\n\x0emin_similarity\x18\x03 \x01(\x01H\x00\x12\x13\n\tmin_score\x18\x04 \x01(\x01H\x00\x42\x0b\n\tthreshold\"\x8f\x02\n\x0eLookupResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .penstock.cache.v1.LookupOutcome\x12/\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.penstock.cache.v1.CachedAnswer\x12\x12\n\x05score\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x19\n\x11\x65xploration_token\x18\x05 \x01(\x0c\x12\x17\n\nsimilarity\x18\x06 \x01(\x01H\x01\x88\x01\x01\x12\x18\n\x0b\x65rror_bound\x18\x07 \x01(\x01H\x02\x88\x01\x01\x42\x08\n\x06_scoreB\r\n\x0b_similarityB\x0e\n\x0c_error_bound\"\xc4\x01\n\x0c\x43\x61\x63hedAnswer\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x30\n\x07\x63hoices\x18\x02 \x03(\x0b\x32\x1f.penstock.cache.v1.CachedChoice\x12\'\n\x05usage\x18\x03 \x01(\x0b\x32\x18.penstock.types.v1.Usage\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0emodel_revision\x18\x05 \x01(\t\"\xc3\x01\n\x0c\x43\x61\x63hedChoice\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x15\n\ttoken_ids\x18\x02 \x03(\rB\x02\x10\x01\x12\x36\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1f.penstock.types.v1.FinishReason\x12\x18\n\x0bstop_string\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x1a\n\rstop_token_id\x18\x05 \x01(\rH\x01\x88\x01\x01\x42\x0e\n\x0c_stop_stringB\x10\n\x0e_stop_token_id\"\xe6\x01\n\nPutRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.penstock.cache.v1.CacheKey\x12/\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x1f.penstock.cache.v1.CachedAnswer\x12&\n\x03ttl\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0c\n\x04tags\x18\x04 \x03(\t\x12\x19\n\x11\x65xploration_token\x18\x05 \x01(\x0c\x12\x1a\n\ris_equivalent\x18\x06 \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_is_equivalent\"`\n\x0bPutResponse\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x11\n\tis_stored\x18\x02 \x01(\x08\x12\x1a\n\ris_equivalent\x18\x03 \x01(\x08H\x00\x88\x01\x01\x42\x10\n\x0e_is_equivalent\"{\n\x11InvalidateRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x12\n\x08\x65ntry_id\x18\x02 \x01(\tH\x00\x12\r\n\x03tag\x18\x03 \x01(\tH\x00\x12\x18\n\x0emodel_revision\x18\x04 \x01(\tH\x00\x12\r\n\x03\x61ll\x18\x05 \x01(\x08H\x00\x42\n\n\x08selector\")\n\x12InvalidateResponse\x12\x13\n\x0bnum_removed\x18\x01 \x01(\x03\"!\n\x0fGetStatsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"\x83\x04\n\x10GetStatsResponse\x12\x13\n\x0bnum_entries\x18\x01 \x01(\x03\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\x12\x13\n\x0bnum_lookups\x18\x03 \x01(\x03\x12\x16\n\x0enum_exact_hits\x18\x04 \x01(\x03\x12\x19\n\x11num_semantic_hits\x18\x05 \x01(\x03\x12\x18\n\x10num_explorations\x18\x06 \x01(\x03\x12\x1e\n\x16num_wrong_explorations\x18\x07 \x01(\x03\x12\x15\n\rnum_evictions\x18\x08 \x01(\x03\x12\x1c\n\x14num_semantic_lookups\x18\t \x01(\x03\x12\x12\n\nnum_labels\x18\n \x01(\x03\x12\x12\n\nnum_audits\x18\x0b \x01(\x03\x12\x18\n\x10num_wrong_audits\x18\x0c \x01(\x03\x12\x17\n\nerror_rate\x18\r \x01(\x01H\x00\x88\x01\x01\x12\x1d\n\x10\x65rror_rate_bound\x18\x0e \x01(\x01H\x01\x88\x01\x01\x12\x1d\n\x10wrong_per_served\x18\x0f \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x16num_waiting_for_vector\x18\x10 \x01(\x03\x12\x1d\n\x15num_semantic_failures\x18\x11 \x01(\x03\x42\r\n\x0b_error_rateB\x13\n\x11_error_rate_boundB\x13\n\x11_wrong_per_served\"\x8e\x01\n\x0e\x45xplainRequest\x12(\n\x03key\x18\x01 \x01(\x0b\x32\x1b.penstock.cache.v1.CacheKey\x12\x16\n\x0emax_error_rate\x18\x02 \x01(\x01\x12\x18\n\x0emin_similarity\x18\x03 \x01(\x01H\x00\x12\x13\n\tmin_score\x18\x04 \x01(\x01H\x00\x42\x0b\n\tthreshold\"\x86\x01\n\x0f\x45xplainResponse\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32 .penstock.cache.v1.LookupOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x30\n\ncandidates\x18\x03 \x03(\x0b\x32\x1c.penstock.cache.v1.Candidate\"\xce\x01\n\tCandidate\x12\x10\n\x08\x65ntry_id\x18\x01 \x01(\t\x12\x0e\n\x06prompt\x18\x02 \x01(\t\x12\x0f\n\x07\x63luster\x18\x03 \x01(\t\x12\x12\n\nsimilarity\x18\x04 \x01(\x01\x12\r\n\x05score\x18\x05 \x01(\x01\x12\x18\n\x0b\x65rror_bound\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x31\n\x07outcome\x18\x07 \x01(\x0e\x32 .penstock.cache.v1.LookupOutcome\x12\x0e\n\x06reason\x18\x08 \x01(\tB\x0e\n\x0c_error_bound\"\x1f\n\rExportRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"@\n\x0e\x45xportResponse\x12.\n\x06record\x18\x01 \x01(\x0b\x32\x1e.penstock.cache.v1.CacheRecord\"O\n\rImportRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12.\n\x06record\x18\x02 \x01(\x0b\x32\x1e.penstock.cache.v1.CacheRecord\"N\n\x0eImportResponse\x12\x13\n\x0bnum_entries\x18\x01 \x01(\x03\x12\x12\n\nnum_labels\x18\x02 \x01(\x03\x12\x13\n\x0bnum_refused\x18\x03 \x01(\x03\"w\n\x0b\x43\x61\x63heRecord\x12/\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1e.penstock.cache.v1.EntryRecordH\x00\x12/\n\x05label\x18\x02 \x01(\x0b\x32\x1e.penstock.cache.v1.LabelRecordH\x00\x42\x06\n\x04kind\"\xcc\x01\n\x0b\x45ntryRecord\x12\x14\n\x0c\x65xact_digest\x18\x01 \x01(\x0c\x12\x16\n\x0e\x63ontext_digest\x18\x02 \x01(\x0c\x12\x0e\n\x06prompt\x18\x03 \x01(\t\x12/\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x1f.penstock.cache.v1.CachedAnswer\x12/\n\x0b\x65xpire_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04tags\x18\x06 \x03(\t\x12\x0f\n\x07\x63luster\x18\x07 \x01(\t\"\x95\x01\n\x0bLabelRecord\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07\x63luster\x18\x02 \x01(\t\x12\r\n\x05score\x18\x03 \x01(\x01\x12\x12\n\nis_correct\x18\x04 \x01(\x08\x12\x12\n\npropensity\x18\x05 \x01(\x01\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xa3\x01\n\rLookupOutcome\x12\x1e\n\x1aLOOKUP_OUTCOME_UNSPECIFIED\x10\x00\x12\x17\n\x13LOOKUP_OUTCOME_MISS\x10\x01\x12\x1c\n\x18LOOKUP_OUTCOME_EXACT_HIT\x10\x02\x12\x1f\n\x1bLOOKUP_OUTCOME_SEMANTIC_HIT\x10\x03\x12\x1a\n\x16LOOKUP_OUTCOME_EXPLORE\x10\x04\x32\xc7\x04\n\x0c\x43\x61\x63heService\x12M\n\x06Lookup\x12 .penstock.cache.v1.LookupRequest\x1a!.penstock.cache.v1.LookupResponse\x12\x44\n\x03Put\x12\x1d.penstock.cache.v1.PutRequest\x1a\x1e.penstock.cache.v1.PutResponse\x12Y\n\nInvalidate\x12$.penstock.cache.v1.InvalidateRequest\x1a%.penstock.cache.v1.InvalidateResponse\x12S\n\x08GetStats\x12\".penstock.cache.v1.GetStatsRequest\x1a#.penstock.cache.v1.GetStatsResponse\x12P\n\x07\x45xplain\x12!.penstock.cache.v1.ExplainRequest\x1a\".penstock.cache.v1.ExplainResponse\x12O\n\x06\x45xport\x12 .penstock.cache.v1.ExportRequest\x1a!.penstock.cache.v1.ExportResponse0\x01\x12O\n\x06Import\x12 .penstock.cache.v1.ImportRequest\x1a!.penstock.cache.v1.ImportResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,30 +36,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CACHEDCHOICE'].fields_by_name['token_ids']._loaded_options = None
   _globals['_CACHEDCHOICE'].fields_by_name['token_ids']._serialized_options = b'\020\001'
-  _globals['_LOOKUPOUTCOME']._serialized_start=1568
-  _globals['_LOOKUPOUTCOME']._serialized_end=1731
+  _globals['_LOOKUPOUTCOME']._serialized_start=3371
+  _globals['_LOOKUPOUTCOME']._serialized_end=3534
   _globals['_CACHEKEY']._serialized_start=148
-  _globals['_CACHEKEY']._serialized_end=236
-  _globals['_LOOKUPREQUEST']._serialized_start=238
-  _globals['_LOOKUPREQUEST']._serialized_end=319
-  _globals['_LOOKUPRESPONSE']._serialized_start=322
-  _globals['_LOOKUPRESPONSE']._serialized_end=511
-  _globals['_CACHEDANSWER']._serialized_start=514
-  _globals['_CACHEDANSWER']._serialized_end=710
-  _globals['_CACHEDCHOICE']._serialized_start=713
-  _globals['_CACHEDCHOICE']._serialized_end=908
-  _globals['_PUTREQUEST']._serialized_start=911
-  _globals['_PUTREQUEST']._serialized_end=1095
-  _globals['_PUTRESPONSE']._serialized_start=1097
-  _globals['_PUTRESPONSE']._serialized_end=1147
-  _globals['_INVALIDATEREQUEST']._serialized_start=1149
-  _globals['_INVALIDATEREQUEST']._serialized_end=1272
-  _globals['_INVALIDATERESPONSE']._serialized_start=1274
-  _globals['_INVALIDATERESPONSE']._serialized_end=1315
-  _globals['_GETSTATSREQUEST']._serialized_start=1317
-  _globals['_GETSTATSREQUEST']._serialized_end=1350
-  _globals['_GETSTATSRESPONSE']._serialized_start=1353
-  _globals['_GETSTATSRESPONSE']._serialized_end=1565
-  _globals['_CACHESERVICE']._serialized_start=1734
-  _globals['_CACHESERVICE']._serialized_end=2073
+  _globals['_CACHEKEY']._serialized_end=270
+  _globals['_LOOKUPREQUEST']._serialized_start=273
+  _globals['_LOOKUPREQUEST']._serialized_end=414
+  _globals['_LOOKUPRESPONSE']._serialized_start=417
+  _globals['_LOOKUPRESPONSE']._serialized_end=688
+  _globals['_CACHEDANSWER']._serialized_start=691
+  _globals['_CACHEDANSWER']._serialized_end=887
+  _globals['_CACHEDCHOICE']._serialized_start=890
+  _globals['_CACHEDCHOICE']._serialized_end=1085
+  _globals['_PUTREQUEST']._serialized_start=1088
+  _globals['_PUTREQUEST']._serialized_end=1318
+  _globals['_PUTRESPONSE']._serialized_start=1320
+  _globals['_PUTRESPONSE']._serialized_end=1416
+  _globals['_INVALIDATEREQUEST']._serialized_start=1418
+  _globals['_INVALIDATEREQUEST']._serialized_end=1541
+  _globals['_INVALIDATERESPONSE']._serialized_start=1543
+  _globals['_INVALIDATERESPONSE']._serialized_end=1584
+  _globals['_GETSTATSREQUEST']._serialized_start=1586
+  _globals['_GETSTATSREQUEST']._serialized_end=1619
+  _globals['_GETSTATSRESPONSE']._serialized_start=1622
+  _globals['_GETSTATSRESPONSE']._serialized_end=2137
+  _globals['_EXPLAINREQUEST']._serialized_start=2140
+  _globals['_EXPLAINREQUEST']._serialized_end=2282
+  _globals['_EXPLAINRESPONSE']._serialized_start=2285
+  _globals['_EXPLAINRESPONSE']._serialized_end=2419
+  _globals['_CANDIDATE']._serialized_start=2422
+  _globals['_CANDIDATE']._serialized_end=2628
+  _globals['_EXPORTREQUEST']._serialized_start=2630
+  _globals['_EXPORTREQUEST']._serialized_end=2661
+  _globals['_EXPORTRESPONSE']._serialized_start=2663
+  _globals['_EXPORTRESPONSE']._serialized_end=2727
+  _globals['_IMPORTREQUEST']._serialized_start=2729
+  _globals['_IMPORTREQUEST']._serialized_end=2808
+  _globals['_IMPORTRESPONSE']._serialized_start=2810
+  _globals['_IMPORTRESPONSE']._serialized_end=2888
+  _globals['_CACHERECORD']._serialized_start=2890
+  _globals['_CACHERECORD']._serialized_end=3009
+  _globals['_ENTRYRECORD']._serialized_start=3012
+  _globals['_ENTRYRECORD']._serialized_end=3216
+  _globals['_LABELRECORD']._serialized_start=3219
+  _globals['_LABELRECORD']._serialized_end=3368
+  _globals['_CACHESERVICE']._serialized_start=3537
+  _globals['_CACHESERVICE']._serialized_end=4120
 # @@protoc_insertion_point(module_scope)

@@ -56,6 +56,8 @@ class CacheKey(_message.Message):
     EXACT_DIGEST_FIELD_NUMBER: _builtins.int
     CONTEXT_DIGEST_FIELD_NUMBER: _builtins.int
     PROMPT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    IS_SCOPED_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     exact_digest: _builtins.bytes
     """Digest of the whole resolved request, revision and tenant, without delivery-only fields."""
@@ -65,6 +67,10 @@ class CacheKey(_message.Message):
     """
     prompt: _builtins.str
     """The last user turn: what is compared by meaning. Empty: exact only."""
+    model: _builtins.str
+    """Name of the model. What is learned about prompts is kept for each tenant and model; no part of a match."""
+    is_scoped: _builtins.bool
+    """Whether the digests hold a scope that the client named. Personal prompts match by meaning only within such a one."""
     def __init__(
         self,
         *,
@@ -72,10 +78,12 @@ class CacheKey(_message.Message):
         exact_digest: _builtins.bytes = ...,
         context_digest: _builtins.bytes = ...,
         prompt: _builtins.str = ...,
+        model: _builtins.str = ...,
+        is_scoped: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_digest", b"context_digest", "exact_digest", b"exact_digest", "prompt", b"prompt", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["context_digest", b"context_digest", "exact_digest", b"exact_digest", "is_scoped", b"is_scoped", "model", b"model", "prompt", b"prompt", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -87,8 +95,16 @@ class LookupRequest(_message.Message):
 
     KEY_FIELD_NUMBER: _builtins.int
     MAX_ERROR_RATE_FIELD_NUMBER: _builtins.int
+    MIN_SIMILARITY_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
     max_error_rate: _builtins.float
-    """Largest accepted share of wrong semantic hits, in [0, 1]; 0 allows exact hits only."""
+    """Largest accepted share of wrong semantic hits among the lookups that reach the semantic layer, in [0, 1]; 0 allows exact
+    hits only.
+    """
+    min_similarity: _builtins.float
+    """Serves the nearest prompt from this cosine on, in [-1, 1]."""
+    min_score: _builtins.float
+    """Serves the best candidate from this `score` on, in [0, 1], as the verifier has it before anything is learned online."""
     @_builtins.property
     def key(self) -> Global___CacheKey: ...
     def __init__(
@@ -96,12 +112,16 @@ class LookupRequest(_message.Message):
         *,
         key: Global___CacheKey | None = ...,
         max_error_rate: _builtins.float = ...,
+        min_similarity: _builtins.float = ...,
+        min_score: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "min_score", b"min_score", "min_similarity", b"min_similarity", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "max_error_rate", b"max_error_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "max_error_rate", b"max_error_rate", "min_score", b"min_score", "min_similarity", b"min_similarity", "threshold", b"threshold"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_threshold: _TypeAlias = _typing.Literal["min_similarity", "min_score"]  # noqa: Y015
+    _WhichOneofArgType_threshold: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_threshold) -> _WhichOneofReturnType_threshold | None: ...
 
 Global___LookupRequest: _TypeAlias = LookupRequest  # noqa: Y015
 
@@ -114,6 +134,8 @@ class LookupResponse(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     EXPLORATION_TOKEN_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    ERROR_BOUND_FIELD_NUMBER: _builtins.int
     outcome: Global___LookupOutcome.ValueType
     score: _builtins.float
     """Estimated probability that the answer serves this prompt."""
@@ -121,6 +143,10 @@ class LookupResponse(_message.Message):
     """Why, in a few words."""
     exploration_token: _builtins.bytes
     """Given back in `Put`, where the outcome is EXPLORE."""
+    similarity: _builtins.float
+    """Cosine of the two prompts' vectors. Present with a candidate."""
+    error_bound: _builtins.float
+    """Upper bound of the probability that serving the candidate is wrong. Present where `max_error_rate` decided."""
     @_builtins.property
     def answer(self) -> Global___CachedAnswer:
         """Present on a hit, and on an exploration (to compare with)."""
@@ -133,14 +159,25 @@ class LookupResponse(_message.Message):
         score: _builtins.float | None = ...,
         reason: _builtins.str = ...,
         exploration_token: _builtins.bytes = ...,
+        similarity: _builtins.float | None = ...,
+        error_bound: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "answer", b"answer", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "_score", b"_score", "_similarity", b"_similarity", "answer", b"answer", "error_bound", b"error_bound", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_score", b"_score", "answer", b"answer", "exploration_token", b"exploration_token", "outcome", b"outcome", "reason", b"reason", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "_score", b"_score", "_similarity", b"_similarity", "answer", b"answer", "error_bound", b"error_bound", "exploration_token", b"exploration_token", "outcome", b"outcome", "reason", b"reason", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_bound: _TypeAlias = _typing.Literal["error_bound"]  # noqa: Y015
+    _WhichOneofArgType__error_bound: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    _WhichOneofReturnType__similarity: _TypeAlias = _typing.Literal["similarity"]  # noqa: Y015
+    _WhichOneofArgType__similarity: _TypeAlias = _typing.Literal["_similarity", b"_similarity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_bound) -> _WhichOneofReturnType__error_bound | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity) -> _WhichOneofReturnType__similarity | None: ...
 
 Global___LookupResponse: _TypeAlias = LookupResponse  # noqa: Y015
 
@@ -228,8 +265,11 @@ class PutRequest(_message.Message):
     TTL_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     EXPLORATION_TOKEN_FIELD_NUMBER: _builtins.int
+    IS_EQUIVALENT_FIELD_NUMBER: _builtins.int
     exploration_token: _builtins.bytes
-    """From `LookupResponse`, where the lookup said EXPLORE."""
+    """From `LookupResponse`, where the lookup said EXPLORE. One that has expired, was used or is not the tenant's is passed over."""
+    is_equivalent: _builtins.bool
+    """Whether the answer says the same as the one that was explored, where the caller knows better than a comparison of texts."""
     @_builtins.property
     def key(self) -> Global___CacheKey: ...
     @_builtins.property
@@ -246,12 +286,15 @@ class PutRequest(_message.Message):
         ttl: _duration_pb2.Duration | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         exploration_token: _builtins.bytes = ...,
+        is_equivalent: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "key", b"key", "ttl", b"ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent", "answer", b"answer", "is_equivalent", b"is_equivalent", "key", b"key", "ttl", b"ttl"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "exploration_token", b"exploration_token", "key", b"key", "tags", b"tags", "ttl", b"ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent", "answer", b"answer", "exploration_token", b"exploration_token", "is_equivalent", b"is_equivalent", "key", b"key", "tags", b"tags", "ttl", b"ttl"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__is_equivalent: _TypeAlias = _typing.Literal["is_equivalent"]  # noqa: Y015
+    _WhichOneofArgType__is_equivalent: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_equivalent) -> _WhichOneofReturnType__is_equivalent | None: ...
 
 Global___PutRequest: _TypeAlias = PutRequest  # noqa: Y015
 
@@ -261,20 +304,26 @@ class PutResponse(_message.Message):
 
     ENTRY_ID_FIELD_NUMBER: _builtins.int
     IS_STORED_FIELD_NUMBER: _builtins.int
+    IS_EQUIVALENT_FIELD_NUMBER: _builtins.int
     entry_id: _builtins.str
     is_stored: _builtins.bool
     """False where admission refused it."""
+    is_equivalent: _builtins.bool
+    """What the exploration came to. Absent: nothing was compared."""
     def __init__(
         self,
         *,
         entry_id: _builtins.str = ...,
         is_stored: _builtins.bool = ...,
+        is_equivalent: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent", "is_equivalent", b"is_equivalent"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry_id", b"entry_id", "is_stored", b"is_stored"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent", "entry_id", b"entry_id", "is_equivalent", b"is_equivalent", "is_stored", b"is_stored"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__is_equivalent: _TypeAlias = _typing.Literal["is_equivalent"]  # noqa: Y015
+    _WhichOneofArgType__is_equivalent: _TypeAlias = _typing.Literal["_is_equivalent", b"_is_equivalent"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_equivalent) -> _WhichOneofReturnType__is_equivalent | None: ...
 
 Global___PutResponse: _TypeAlias = PutResponse  # noqa: Y015
 
@@ -363,6 +412,15 @@ class GetStatsResponse(_message.Message):
     NUM_EXPLORATIONS_FIELD_NUMBER: _builtins.int
     NUM_WRONG_EXPLORATIONS_FIELD_NUMBER: _builtins.int
     NUM_EVICTIONS_FIELD_NUMBER: _builtins.int
+    NUM_SEMANTIC_LOOKUPS_FIELD_NUMBER: _builtins.int
+    NUM_LABELS_FIELD_NUMBER: _builtins.int
+    NUM_AUDITS_FIELD_NUMBER: _builtins.int
+    NUM_WRONG_AUDITS_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_FIELD_NUMBER: _builtins.int
+    ERROR_RATE_BOUND_FIELD_NUMBER: _builtins.int
+    WRONG_PER_SERVED_FIELD_NUMBER: _builtins.int
+    NUM_WAITING_FOR_VECTOR_FIELD_NUMBER: _builtins.int
+    NUM_SEMANTIC_FAILURES_FIELD_NUMBER: _builtins.int
     num_entries: _builtins.int
     size_bytes: _builtins.int
     num_lookups: _builtins.int
@@ -371,6 +429,23 @@ class GetStatsResponse(_message.Message):
     num_explorations: _builtins.int
     num_wrong_explorations: _builtins.int
     num_evictions: _builtins.int
+    num_semantic_lookups: _builtins.int
+    """Lookups that reached the semantic layer: what error rates are shares of."""
+    num_labels: _builtins.int
+    """Explorations that were reported."""
+    num_audits: _builtins.int
+    """Explorations of candidates that were good enough to be served, drawn at random to measure the error; reported ones only."""
+    num_wrong_audits: _builtins.int
+    error_rate: _builtins.float
+    """Estimated share of wrong semantic hits among the lookups that reached the semantic layer. Absent: nothing was audited."""
+    error_rate_bound: _builtins.float
+    """Upper end of its confidence interval, 95 %. Absent as above."""
+    wrong_per_served: _builtins.float
+    """Estimated share of wrong ones among semantic hits. Absent as above."""
+    num_waiting_for_vector: _builtins.int
+    """Entries that wait for a vector of the present encoder, and match by meaning only then."""
+    num_semantic_failures: _builtins.int
+    """Lookups whose prompt could not be encoded or compared in time, and got the exact layer only."""
     def __init__(
         self,
         *,
@@ -382,11 +457,345 @@ class GetStatsResponse(_message.Message):
         num_explorations: _builtins.int = ...,
         num_wrong_explorations: _builtins.int = ...,
         num_evictions: _builtins.int = ...,
+        num_semantic_lookups: _builtins.int = ...,
+        num_labels: _builtins.int = ...,
+        num_audits: _builtins.int = ...,
+        num_wrong_audits: _builtins.int = ...,
+        error_rate: _builtins.float | None = ...,
+        error_rate_bound: _builtins.float | None = ...,
+        wrong_per_served: _builtins.float | None = ...,
+        num_waiting_for_vector: _builtins.int = ...,
+        num_semantic_failures: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_error_rate_bound", b"_error_rate_bound", "_wrong_per_served", b"_wrong_per_served", "error_rate", b"error_rate", "error_rate_bound", b"error_rate_bound", "wrong_per_served", b"wrong_per_served"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate", "_error_rate_bound", b"_error_rate_bound", "_wrong_per_served", b"_wrong_per_served", "error_rate", b"error_rate", "error_rate_bound", b"error_rate_bound", "num_audits", b"num_audits", "num_entries", b"num_entries", "num_evictions", b"num_evictions", "num_exact_hits", b"num_exact_hits", "num_explorations", b"num_explorations", "num_labels", b"num_labels", "num_lookups", b"num_lookups", "num_semantic_failures", b"num_semantic_failures", "num_semantic_hits", b"num_semantic_hits", "num_semantic_lookups", b"num_semantic_lookups", "num_waiting_for_vector", b"num_waiting_for_vector", "num_wrong_audits", b"num_wrong_audits", "num_wrong_explorations", b"num_wrong_explorations", "size_bytes", b"size_bytes", "wrong_per_served", b"wrong_per_served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_rate: _TypeAlias = _typing.Literal["error_rate"]  # noqa: Y015
+    _WhichOneofArgType__error_rate: _TypeAlias = _typing.Literal["_error_rate", b"_error_rate"]  # noqa: Y015
+    _WhichOneofReturnType__error_rate_bound: _TypeAlias = _typing.Literal["error_rate_bound"]  # noqa: Y015
+    _WhichOneofArgType__error_rate_bound: _TypeAlias = _typing.Literal["_error_rate_bound", b"_error_rate_bound"]  # noqa: Y015
+    _WhichOneofReturnType__wrong_per_served: _TypeAlias = _typing.Literal["wrong_per_served"]  # noqa: Y015
+    _WhichOneofArgType__wrong_per_served: _TypeAlias = _typing.Literal["_wrong_per_served", b"_wrong_per_served"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate) -> _WhichOneofReturnType__error_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_rate_bound) -> _WhichOneofReturnType__error_rate_bound | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wrong_per_served) -> _WhichOneofReturnType__wrong_per_served | None: ...
+
+Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    MAX_ERROR_RATE_FIELD_NUMBER: _builtins.int
+    MIN_SIMILARITY_FIELD_NUMBER: _builtins.int
+    MIN_SCORE_FIELD_NUMBER: _builtins.int
+    max_error_rate: _builtins.float
+    """As in `LookupRequest`."""
+    min_similarity: _builtins.float
+    min_score: _builtins.float
+    @_builtins.property
+    def key(self) -> Global___CacheKey:
+        """`exact_digest` may be empty: by meaning only."""
+
+    def __init__(
+        self,
+        *,
+        key: Global___CacheKey | None = ...,
+        max_error_rate: _builtins.float = ...,
+        min_similarity: _builtins.float = ...,
+        min_score: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "min_score", b"min_score", "min_similarity", b"min_similarity", "threshold", b"threshold"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "max_error_rate", b"max_error_rate", "min_score", b"min_score", "min_similarity", b"min_similarity", "threshold", b"threshold"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_threshold: _TypeAlias = _typing.Literal["min_similarity", "min_score"]  # noqa: Y015
+    _WhichOneofArgType_threshold: _TypeAlias = _typing.Literal["threshold", b"threshold"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_threshold) -> _WhichOneofReturnType_threshold | None: ...
+
+Global___ExplainRequest: _TypeAlias = ExplainRequest  # noqa: Y015
+
+@_typing.final
+class ExplainResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    outcome: Global___LookupOutcome.ValueType
+    """What a lookup would come to now, were it not drawn for an audit."""
+    reason: _builtins.str
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]:
+        """Best first."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___LookupOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+        candidates: _abc.Iterable[Global___Candidate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_entries", b"num_entries", "num_evictions", b"num_evictions", "num_exact_hits", b"num_exact_hits", "num_explorations", b"num_explorations", "num_lookups", b"num_lookups", "num_semantic_hits", b"num_semantic_hits", "num_wrong_explorations", b"num_wrong_explorations", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "outcome", b"outcome", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+Global___ExplainResponse: _TypeAlias = ExplainResponse  # noqa: Y015
+
+@_typing.final
+class Candidate(_message.Message):
+    """A stored prompt that is near the one asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    ERROR_BOUND_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    entry_id: _builtins.str
+    prompt: _builtins.str
+    cluster: _builtins.str
+    """Candidates of one cluster are known to share one answer."""
+    similarity: _builtins.float
+    """Cosine of the two prompts' vectors."""
+    score: _builtins.float
+    """Estimated probability that its answer serves the prompt."""
+    error_bound: _builtins.float
+    """Upper bound of the probability that serving it is wrong."""
+    outcome: Global___LookupOutcome.ValueType
+    """SEMANTIC_HIT or EXPLORE: what a lookup would do with it."""
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        entry_id: _builtins.str = ...,
+        prompt: _builtins.str = ...,
+        cluster: _builtins.str = ...,
+        similarity: _builtins.float = ...,
+        score: _builtins.float = ...,
+        error_bound: _builtins.float | None = ...,
+        outcome: Global___LookupOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "error_bound", b"error_bound"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "cluster", b"cluster", "entry_id", b"entry_id", "error_bound", b"error_bound", "outcome", b"outcome", "prompt", b"prompt", "reason", b"reason", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_bound: _TypeAlias = _typing.Literal["error_bound"]  # noqa: Y015
+    _WhichOneofArgType__error_bound: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_bound) -> _WhichOneofReturnType__error_bound | None: ...
+
+Global___Candidate: _TypeAlias = Candidate  # noqa: Y015
+
+@_typing.final
+class ExportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRequest: _TypeAlias = ExportRequest  # noqa: Y015
+
+@_typing.final
+class ExportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> Global___CacheRecord: ...
+    def __init__(
+        self,
+        *,
+        record: Global___CacheRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportResponse: _TypeAlias = ExportResponse  # noqa: Y015
+
+@_typing.final
+class ImportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Whose it becomes; the same in each message of a stream."""
+    @_builtins.property
+    def record(self) -> Global___CacheRecord: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        record: Global___CacheRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRequest: _TypeAlias = ImportRequest  # noqa: Y015
+
+@_typing.final
+class ImportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUM_ENTRIES_FIELD_NUMBER: _builtins.int
+    NUM_LABELS_FIELD_NUMBER: _builtins.int
+    NUM_REFUSED_FIELD_NUMBER: _builtins.int
+    num_entries: _builtins.int
+    num_labels: _builtins.int
+    num_refused: _builtins.int
+    """Not kept: malformed, expired or refused by admission."""
+    def __init__(
+        self,
+        *,
+        num_entries: _builtins.int = ...,
+        num_labels: _builtins.int = ...,
+        num_refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_entries", b"num_entries", "num_labels", b"num_labels", "num_refused", b"num_refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResponse: _TypeAlias = ImportResponse  # noqa: Y015
+
+@_typing.final
+class CacheRecord(_message.Message):
+    """One thing that the cache keeps. It names no tenant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRY_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entry(self) -> Global___EntryRecord: ...
+    @_builtins.property
+    def label(self) -> Global___LabelRecord: ...
+    def __init__(
+        self,
+        *,
+        entry: Global___EntryRecord | None = ...,
+        label: Global___LabelRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "kind", b"kind", "label", b"label"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "kind", b"kind", "label", b"label"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["entry", "label"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___CacheRecord: _TypeAlias = CacheRecord  # noqa: Y015
+
+@_typing.final
+class EntryRecord(_message.Message):
+    """An answer and what it is found by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXACT_DIGEST_FIELD_NUMBER: _builtins.int
+    CONTEXT_DIGEST_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    TAGS_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    exact_digest: _builtins.bytes
+    """As in `CacheKey`."""
+    context_digest: _builtins.bytes
+    """As in `CacheKey`. Empty: exact only."""
+    prompt: _builtins.str
+    """As in `CacheKey`."""
+    cluster: _builtins.str
+    """Entries of one cluster share one answer. Empty: alone."""
+    @_builtins.property
+    def answer(self) -> Global___CachedAnswer: ...
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        exact_digest: _builtins.bytes = ...,
+        context_digest: _builtins.bytes = ...,
+        prompt: _builtins.str = ...,
+        answer: Global___CachedAnswer | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        tags: _abc.Iterable[_builtins.str] | None = ...,
+        cluster: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cluster", b"cluster", "context_digest", b"context_digest", "exact_digest", b"exact_digest", "expire_time", b"expire_time", "prompt", b"prompt", "tags", b"tags"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntryRecord: _TypeAlias = EntryRecord  # noqa: Y015
+
+@_typing.final
+class LabelRecord(_message.Message):
+    """What an exploration showed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CLUSTER_FIELD_NUMBER: _builtins.int
+    SCORE_FIELD_NUMBER: _builtins.int
+    IS_CORRECT_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    cluster: _builtins.str
+    score: _builtins.float
+    """The verifier's logit."""
+    is_correct: _builtins.bool
+    propensity: _builtins.float
+    """Probability with which such a candidate was explored, in (0, 1]."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        cluster: _builtins.str = ...,
+        score: _builtins.float = ...,
+        is_correct: _builtins.bool = ...,
+        propensity: _builtins.float = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cluster", b"cluster", "create_time", b"create_time", "is_correct", b"is_correct", "model", b"model", "propensity", b"propensity", "score", b"score"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LabelRecord: _TypeAlias = LabelRecord  # noqa: Y015

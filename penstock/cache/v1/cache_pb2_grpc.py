@@ -61,6 +61,21 @@ class CacheServiceStub(object):
                 request_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsRequest.SerializeToString,
                 response_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/penstock.cache.v1.CacheService/Explain',
+                request_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/penstock.cache.v1.CacheService/Export',
+                request_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExportRequest.SerializeToString,
+                response_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExportResponse.FromString,
+                _registered_method=True)
+        self.Import = channel.stream_unary(
+                '/penstock.cache.v1.CacheService/Import',
+                request_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ImportRequest.SerializeToString,
+                response_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ImportResponse.FromString,
+                _registered_method=True)
 
 
 class CacheServiceServicer(object):
@@ -95,7 +110,28 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetStats(self, request, context):
-        """Counters of the store.
+        """What was counted, and how often the cache is estimated to be wrong.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Explain(self, request, context):
+        """What a lookup would come to and why, candidate by candidate. Changes and counts nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """All that is kept for a tenant. Vectors are not part of it: they are made again at the import.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Import(self, request_iterator, context):
+        """Keeps what an export gave. A record that cannot be kept is counted and left out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +159,21 @@ def add_CacheServiceServicer_to_server(servicer, server):
                     servicer.GetStats,
                     request_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsRequest.FromString,
                     response_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsResponse.SerializeToString,
+            ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainRequest.FromString,
+                    response_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExportRequest.FromString,
+                    response_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ExportResponse.SerializeToString,
+            ),
+            'Import': grpc.stream_unary_rpc_method_handler(
+                    servicer.Import,
+                    request_deserializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ImportRequest.FromString,
+                    response_serializer=penstock_dot_cache_dot_v1_dot_cache__pb2.ImportResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -240,6 +291,87 @@ class CacheService(object):
             '/penstock.cache.v1.CacheService/GetStats',
             penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsRequest.SerializeToString,
             penstock_dot_cache_dot_v1_dot_cache__pb2.GetStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.cache.v1.CacheService/Explain',
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainRequest.SerializeToString,
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.cache.v1.CacheService/Export',
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ExportRequest.SerializeToString,
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Import(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/penstock.cache.v1.CacheService/Import',
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ImportRequest.SerializeToString,
+            penstock_dot_cache_dot_v1_dot_cache__pb2.ImportResponse.FromString,
             options,
             channel_credentials,
             insecure,

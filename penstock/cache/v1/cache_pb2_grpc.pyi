@@ -47,7 +47,13 @@ class CacheServiceStub:
     Invalidate: _grpc.UnaryUnaryMultiCallable[_cache_pb2.InvalidateRequest, _cache_pb2.InvalidateResponse]
     """Removes answers."""
     GetStats: _grpc.UnaryUnaryMultiCallable[_cache_pb2.GetStatsRequest, _cache_pb2.GetStatsResponse]
-    """Counters of the store."""
+    """What was counted, and how often the cache is estimated to be wrong."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_cache_pb2.ExplainRequest, _cache_pb2.ExplainResponse]
+    """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+    Export: _grpc.UnaryStreamMultiCallable[_cache_pb2.ExportRequest, _cache_pb2.ExportResponse]
+    """All that is kept for a tenant. Vectors are not part of it: they are made again at the import."""
+    Import: _grpc.StreamUnaryMultiCallable[_cache_pb2.ImportRequest, _cache_pb2.ImportResponse]
+    """Keeps what an export gave. A record that cannot be kept is counted and left out."""
 
 @_typing.type_check_only
 class CacheServiceAsyncStub(CacheServiceStub):
@@ -68,7 +74,13 @@ class CacheServiceAsyncStub(CacheServiceStub):
     Invalidate: _aio.UnaryUnaryMultiCallable[_cache_pb2.InvalidateRequest, _cache_pb2.InvalidateResponse]  # type: ignore[assignment]
     """Removes answers."""
     GetStats: _aio.UnaryUnaryMultiCallable[_cache_pb2.GetStatsRequest, _cache_pb2.GetStatsResponse]  # type: ignore[assignment]
-    """Counters of the store."""
+    """What was counted, and how often the cache is estimated to be wrong."""
+    Explain: _aio.UnaryUnaryMultiCallable[_cache_pb2.ExplainRequest, _cache_pb2.ExplainResponse]  # type: ignore[assignment]
+    """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+    Export: _aio.UnaryStreamMultiCallable[_cache_pb2.ExportRequest, _cache_pb2.ExportResponse]  # type: ignore[assignment]
+    """All that is kept for a tenant. Vectors are not part of it: they are made again at the import."""
+    Import: _aio.StreamUnaryMultiCallable[_cache_pb2.ImportRequest, _cache_pb2.ImportResponse]  # type: ignore[assignment]
+    """Keeps what an export gave. A record that cannot be kept is counted and left out."""
 
 class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
     """The exact and the semantic cache. Callers present the fleet credential and name the tenant; nothing is shared across tenants.
@@ -110,6 +122,30 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.GetStatsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.GetStatsResponse, _abc.Awaitable[_cache_pb2.GetStatsResponse]]:
-        """Counters of the store."""
+        """What was counted, and how often the cache is estimated to be wrong."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _cache_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.ExplainResponse, _abc.Awaitable[_cache_pb2.ExplainResponse]]:
+        """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _cache_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_cache_pb2.ExportResponse], _abc.AsyncIterator[_cache_pb2.ExportResponse]]:
+        """All that is kept for a tenant. Vectors are not part of it: they are made again at the import."""
+
+    @_abc_1.abstractmethod
+    def Import(
+        self,
+        request_iterator: _MaybeAsyncIterator[_cache_pb2.ImportRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_cache_pb2.ImportResponse, _abc.Awaitable[_cache_pb2.ImportResponse]]:
+        """Keeps what an export gave. A record that cannot be kept is counted and left out."""
 
 def add_CacheServiceServicer_to_server(servicer: CacheServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
