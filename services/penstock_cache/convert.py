@@ -65,6 +65,7 @@ def new_entry(message: cache_pb2.PutRequest, *, default_ttl_s: float, max_ttl_s:
         answer=message.answer.SerializeToString(),
         ttl_s=_ttl_s(message.ttl, max_ttl_s) if message.HasField("ttl") else default_ttl_s,
         tags=tuple(message.tags),
+        tokens_saved=message.answer.usage.prompt_tokens + message.answer.usage.completion_tokens,
     )
 
 

@@ -3,6 +3,9 @@
 import enum
 from dataclasses import dataclass
 
+from penstock_cache.decision.label import Label
+from penstock_cache.semantic.prompts import EncodedPrompt
+
 
 @dataclass(frozen=True, slots=True)
 class ExactKey:
@@ -10,6 +13,38 @@ class ExactKey:
 
     tenant: str
     digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PromptScope:
+    """Within what prompts are compared. Nothing is ever found across scopes.
+
+    Attributes:
+        tenant: whose prompts.
+        context_digest: of all that a semantic match leaves no room in.
+        encoder_fingerprint: of the encoder; vectors of different ones say nothing about each other.
+    """
+
+    tenant: str
+    context_digest: bytes
+    encoder_fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticPart:
+    """By what an answer is found that was given to another prompt.
+
+    Attributes:
+        context_digest: see `PromptScope`.
+        prompt: the prompt that was answered.
+        encoder_fingerprint: of the encoder that made its vector.
+        cluster: whose answers are known to serve each other's prompts; None begins a new one.
+    """
+
+    context_digest: bytes
+    prompt: EncodedPrompt
+    encoder_fingerprint: str
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +57,8 @@ class NewEntry:
         answer: opaque to the store.
         ttl_s: how long it may be served.
         tags: by which it can be removed.
+        tokens_saved: what a hit spares the workers; where room is needed, it speaks for the entry.
+        semantic: by what else it is found; None: by its key alone.
     """
 
     key: ExactKey
@@ -29,6 +66,8 @@ class NewEntry:
     answer: bytes
     ttl_s: float
     tags: tuple[str, ...] = ()
+    tokens_saved: int = 0
+    semantic: SemanticPart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +77,54 @@ class StoredEntry:
     entry_id: str
     answer: bytes
     created_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A stored prompt near to one that is looked up.
+
+    Attributes:
+        entry_id: of its answer.
+        cluster: whose answers are known to serve each other's prompts.
+        similarity: cosine of the two vectors, exact.
+        prompt: as it was stored.
+    """
+
+    entry_id: str
+    cluster: str
+    similarity: float
+    prompt: EncodedPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class StalePrompt:
+    """A prompt whose vector is of another encoder than asked for; nobody finds it until it is encoded again."""
+
+    prompt_id: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLabel:
+    """A label that was kept. Numbers of one tenant and model rise in the order in which labels became visible."""
+
+    number: int
+    label: Label
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedEntry:
+    """An entry with all that another store needs to go on with it.
+
+    Attributes:
+        entry: as it was put; `ttl_s` is its whole life, from `created_s` on, and its cluster is named.
+        created_s: seconds since the epoch.
+        num_uses: how often it was served.
+    """
+
+    entry: NewEntry
+    created_s: float
+    num_uses: int
 
 
 class SelectBy(enum.Enum):

@@ -55,6 +55,51 @@ _MIGRATIONS = (
         END
         """,
     ),
+    (
+        "ALTER TABLE entries ADD COLUMN tokens_saved INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE entries ADD COLUMN num_uses INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE entries ADD COLUMN priority REAL NOT NULL DEFAULT 0",
+        "DROP INDEX entries_by_use",
+        "CREATE INDEX entries_by_priority ON entries (priority, used_s, id)",
+        # Ids of scopes and prompts name them in the index files too: none may ever come back with another meaning.
+        """
+        CREATE TABLE scopes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            tenant TEXT NOT NULL,
+            context_digest BLOB NOT NULL,
+            encoder_fingerprint TEXT NOT NULL,
+            UNIQUE (tenant, context_digest, encoder_fingerprint)
+        )
+        """,
+        """
+        CREATE TABLE prompts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            entry INTEGER NOT NULL UNIQUE REFERENCES entries (id) ON DELETE CASCADE,
+            scope INTEGER NOT NULL REFERENCES scopes (id),
+            cluster TEXT NOT NULL,
+            text TEXT NOT NULL,
+            vector BLOB NOT NULL,
+            detail BLOB NOT NULL
+        )
+        """,
+        "CREATE INDEX prompts_by_scope ON prompts (scope)",
+        """
+        CREATE TABLE labels (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            tenant TEXT NOT NULL,
+            model TEXT NOT NULL,
+            cluster TEXT NOT NULL,
+            score REAL NOT NULL,
+            is_correct INTEGER NOT NULL,
+            propensity REAL NOT NULL,
+            time_s REAL NOT NULL
+        )
+        """,
+        "CREATE INDEX labels_by_model ON labels (tenant, model, number)",
+        # Index files of another database must not be taken for this one's.
+        "CREATE TABLE identity (database_id TEXT NOT NULL)",
+        "INSERT INTO identity VALUES (lower(hex(randomblob(16))))",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 

@@ -13,7 +13,7 @@ class CacheSettings(ServiceSettings):
 
     Attributes:
         bind: host:port to listen on; port 0 lets the system choose.
-        max_bytes: what all stored answers may take together; the least recently used go first.
+        max_bytes: what all stored answers may take together; what spares the least goes first.
         default_ttl_s: how long an answer is served whose writer does not say.
         max_ttl_s: the longest that a writer may say.
         num_readers: how many lookups read the database at once.

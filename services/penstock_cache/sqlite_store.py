@@ -6,21 +6,45 @@ import sqlite3
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from penstock_cache import statements
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock_cache import export_statements, label_statements, prompt_statements, statements
 from penstock_cache.database_file import connect, prepare
-from penstock_cache.entries import ExactKey, NewEntry, Selector, StoredEntry, Totals
+from penstock_cache.decision.label import Label
+from penstock_cache.entries import (
+    ExactKey,
+    ExportedEntry,
+    Neighbour,
+    NewEntry,
+    PromptScope,
+    Selector,
+    StalePrompt,
+    StoredEntry,
+    StoredLabel,
+    Totals,
+)
+from penstock_cache.prompt_changes import PromptChange
+from penstock_cache.prompt_search import PromptSearch
+from penstock_cache.semantic.prompts import EncodedPrompt
+from penstock_cache.semantic.vector_index import VectorIndex
+from penstock_cache.use_counts import UseCounts
 from penstock_cache.writer import Write, Writer
 from penstock_shared.errors import ResourceExhaustedError, UnavailableError
 from penstock_shared.logs import get_logger
 
 T = TypeVar("T")
 _RETRY_AFTER_S = 0.1
+_EXPORT_PAGE = 100
+_MAX_LABELS = 20_000
+
+Change = Callable[..., T]  # of a connection, and the list `changes` to which it adds what it did to prompts
 
 
 class SqliteStore:
@@ -29,7 +53,7 @@ class SqliteStore:
     Args:
         path: of the database; made where there is none.
         max_bytes: budget of all entries together.
-        num_readers: how many lookups run at once.
+        num_readers: how many lookups run at once, and how many searches beside them.
         max_pending: how many calls may run or wait.
         wall_clock: seconds since the epoch; entries outlive this process.
 
@@ -51,8 +75,13 @@ class SqliteStore:
         self._wall_clock = wall_clock
         self._num_pending = 0
         self._readers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-reader")
+        # Searches take longer, above all the first of a scope; a lookup by key must not wait behind them.
+        self._searchers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-searcher")
         self._reader = threading.local()
         self._writer = Writer(connect(path), max_waiting=2 * max_pending)
+        self._index = VectorIndex()
+        self._search = PromptSearch(self._index)
+        self._uses = UseCounts()
         self._log = get_logger("store")
         self.num_evictions: Counter[str] = Counter()
 
@@ -63,21 +92,26 @@ class SqliteStore:
         """The entry of that key, unless it has expired; a found one counts as used."""
         found = await self._read(partial(statements.find, key=key, now_s=self._wall_clock()))
         if found is not None:
-            self._touch(found.entry_id)
+            self.used(found.entry_id)
         return found
+
+    async def entry(self, tenant: str, entry_id: str) -> StoredEntry | None:
+        """The entry of that id, unless it has expired or is another tenant's."""
+        find = partial(statements.find_by_id, tenant=tenant, entry_id=entry_id, now_s=self._wall_clock())
+        return await self._read(find)
+
+    async def neighbours(self, scope: PromptScope, vector: NDArray[np.float32], limit: int) -> list[Neighbour]:
+        """The nearest prompts of a scope whose answers have not expired, nearest first."""
+        find = partial(self._search.neighbours, scope=scope, vector=vector, limit=limit, now_s=self._wall_clock())
+        return await self._run(lambda: self._searchers.submit(lambda: find(self._reader_connection())))
 
     async def put(self, entry: NewEntry) -> str | None:
         """Keeps an entry; others go where it does not fit."""
-        if statements.size_of(entry) > self._max_bytes:
-            return None
-        entry_id, now_s = uuid.uuid4().hex, self._wall_clock()
+        return await self._insert(ExportedEntry(entry, created_s=self._wall_clock(), num_uses=0))
 
-        def insert(connection: sqlite3.Connection) -> Counter[str]:
-            statements.insert(connection, entry, entry_id, now_s)
-            return statements.evict(connection, self._max_bytes)
-
-        self.num_evictions += await self._write(insert)
-        return entry_id
+    def used(self, entry_id: str) -> None:
+        """Notes that an entry was served."""
+        self._uses.note(entry_id)
 
     async def invalidate(self, tenant: str, selector: Selector) -> int:
         """Removes entries of a tenant and returns how many."""
@@ -85,22 +119,97 @@ class SqliteStore:
 
     async def sweep(self) -> int:
         """Removes what has expired and returns how many."""
-        return await self._write(partial(statements.remove_expired, now_s=self._wall_clock()))
+        now_s = self._wall_clock()
+
+        def clean(connection: sqlite3.Connection, *, changes: list[PromptChange]) -> int:
+            statements.note_uses(connection, self._uses.take(), now_s)
+            label_statements.remove_oldest(connection, _MAX_LABELS)
+            num_removed = statements.remove_expired(connection, now_s, changes)
+            prompt_statements.remove_empty_scopes(connection)
+            return num_removed
+
+        return await self._write(clean)
 
     async def totals(self, tenant: str) -> Totals:
         """What is stored for a tenant, or for all together."""
         return await self._read(partial(statements.totals, tenant=tenant))
 
+    async def add_label(self, tenant: str, model: str, label: Label) -> None:
+        """Keeps what an exploration showed."""
+        await self._run(
+            lambda: self._writer.submit(partial(label_statements.insert, tenant=tenant, model=model, label=label))
+        )
+
+    async def labels(self, tenant: str, model: str, *, after: int = 0, limit: int = 10_000) -> list[StoredLabel]:
+        """The newest labels with numbers above `after`, oldest first."""
+        return await self._read(partial(label_statements.newest, tenant=tenant, model=model, after=after, limit=limit))
+
+    async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
+        """Prompts that another encoder has encoded."""
+        return await self._read(partial(prompt_statements.stale, encoder_fingerprint=encoder_fingerprint, limit=limit))
+
+    async def replace_prompts(self, encoder_fingerprint: str, encoded: Sequence[tuple[int, EncodedPrompt]]) -> int:
+        """Gives prompts what a new encoder made of them."""
+        return await self._write(
+            partial(prompt_statements.replace, encoder_fingerprint=encoder_fingerprint, encoded=encoded)
+        )
+
+    async def export(self, tenant: str) -> AsyncIterator[ExportedEntry]:
+        """The entries of a tenant that have not expired."""
+        after = 0
+        while True:
+            read = partial(
+                export_statements.page, tenant=tenant, after=after, limit=_EXPORT_PAGE, now_s=self._wall_clock()
+            )
+            page = await self._read(read)
+            for after, exported in page:  # noqa: B007 - the last one is where the next page begins
+                yield exported
+            if len(page) < _EXPORT_PAGE:
+                return
+
+    async def restore(self, exported: ExportedEntry) -> str | None:
+        """Keeps an exported entry, unless it has expired or a newer one is there."""
+        if exported.created_s + exported.entry.ttl_s <= self._wall_clock():
+            return None
+        return await self._insert(exported, is_restored=True)
+
     def close(self) -> None:
         """Finishes the writes that wait."""
         self._readers.shutdown(cancel_futures=True)
+        self._searchers.shutdown(cancel_futures=True)
         self._writer.close()
+
+    async def _insert(self, new: ExportedEntry, *, is_restored: bool = False) -> str | None:
+        if statements.size_of(new.entry) > self._max_bytes:
+            return None
+        entry_id, now_s = uuid.uuid4().hex, self._wall_clock()
+
+        def insert(connection: sqlite3.Connection, *, changes: list[PromptChange]) -> Counter[str] | None:
+            statements.note_uses(connection, self._uses.take(), now_s)
+            if is_restored and export_statements.is_older(connection, new):
+                return None
+            statements.insert(connection, new, entry_id, changes)
+            return statements.evict(connection, self._max_bytes, changes)
+
+        evicted = await self._write(insert)
+        if evicted is None:
+            return None
+        self.num_evictions += evicted
+        return entry_id
 
     async def _read(self, read: Write[T]) -> T:
         return await self._run(lambda: self._readers.submit(lambda: read(self._reader_connection())))
 
-    async def _write(self, write: Write[T]) -> T:
-        return await self._run(lambda: self._writer.submit(write))
+    async def _write(self, change: Change[T]) -> T:
+        """The result of a change, once it is on disk; the index follows before anybody is told."""
+        changes: list[PromptChange] = []
+
+        def submit() -> Future[T]:
+            written = self._writer.submit(lambda connection: change(connection, changes=changes))
+            written.add_done_callback(lambda done: None if done.exception() else self._index.apply(changes))
+            return written
+
+        return await self._run(submit)
 
     async def _run(self, submit: Callable[[], Future[T]]) -> T:
         """The result of what `submit` starts. A caller that leaves takes back what has not begun, but no write."""
@@ -124,13 +233,6 @@ class SqliteStore:
     def _too_busy(self) -> ResourceExhaustedError:
         message = f"the cache has {self._num_pending} calls pending; its maximum is {self._max_pending}"
         return ResourceExhaustedError(message, quota="cache_pending_calls", retry_after_s=_RETRY_AFTER_S)
-
-    def _touch(self, entry_id: str) -> None:
-        """Nobody waits for it; under pressure it is left out."""
-        try:
-            self._writer.submit(partial(statements.touch, entry_id=entry_id, now_s=self._wall_clock()))
-        except queue.Full:
-            self._log.debug("a use was not noted")
 
     def _reader_connection(self) -> sqlite3.Connection:
         """This thread's own."""

@@ -1,17 +1,40 @@
-"""What is asked of the database, each a short function over one connection. Times in seconds since the epoch."""
+"""What is asked of the database about entries, each a short function over one connection.
+
+Times are in seconds since the epoch.
+"""
+# ruff: noqa: S608 - every part of a statement is a literal of this file
 
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 
-from penstock_cache.entries import ExactKey, NewEntry, SelectBy, Selector, StoredEntry, Totals
+from penstock_cache import prompt_statements
+from penstock_cache.entries import (
+    ExactKey,
+    ExportedEntry,
+    NewEntry,
+    PromptScope,
+    SelectBy,
+    Selector,
+    StoredEntry,
+    Totals,
+)
+from penstock_cache.prompt_changes import PromptChange, RemovedPrompt
+from penstock_cache.prompt_statements import StoredPrompt
 
 # Rows of the tables and their indexes beside the answer itself, measured on small answers.
 _OVERHEAD_BYTES = 512
+_PROMPT_OVERHEAD_BYTES = 160
+
+# By frequency, what a hit spares, and size, in the manner of GreedyDual-Size-Frequency (Cherkasova 1998): who comes or
+# is used starts from the least priority there is, so that what was popular once ages as others come.
+_PRIORITY = (
+    "(SELECT coalesce(min(priority), 0) FROM entries) + CAST(1 + :num_uses AS REAL) * (1 + :tokens_saved) / :size_bytes"
+)
 
 _WHERE: Mapping[SelectBy, str] = {
     SelectBy.ENTRY_ID: "entry_id = :value",
-    SelectBy.TAG: "id IN (SELECT entry FROM tags WHERE tag = :value)",
+    SelectBy.TAG: "entries.id IN (SELECT entry FROM tags WHERE tag = :value)",
     SelectBy.MODEL_REVISION: "model_revision = :value",
     SelectBy.ALL: "TRUE",
 }
@@ -19,7 +42,11 @@ _WHERE: Mapping[SelectBy, str] = {
 
 def size_of(entry: NewEntry) -> int:
     """What an entry counts for in the budget, in bytes."""
-    return len(entry.answer) + sum(len(tag.encode()) for tag in entry.tags) + _OVERHEAD_BYTES
+    size = len(entry.answer) + sum(len(tag.encode()) for tag in entry.tags) + _OVERHEAD_BYTES
+    if entry.semantic is not None:
+        prompt = entry.semantic.prompt
+        size += len(prompt.text.encode()) + prompt.vector.nbytes + len(prompt.detail) + _PROMPT_OVERHEAD_BYTES
+    return size
 
 
 def find(connection: sqlite3.Connection, key: ExactKey, now_s: float) -> StoredEntry | None:
@@ -31,62 +58,100 @@ def find(connection: sqlite3.Connection, key: ExactKey, now_s: float) -> StoredE
     return None if row is None else StoredEntry(*row)
 
 
-def insert(connection: sqlite3.Connection, entry: NewEntry, entry_id: str, now_s: float) -> None:
+def find_by_id(connection: sqlite3.Connection, tenant: str, entry_id: str, now_s: float) -> StoredEntry | None:
+    """The entry of an id, unless it has expired or is another tenant's."""
+    row = connection.execute(
+        "SELECT entry_id, answer, created_s FROM entries WHERE entry_id = ? AND tenant = ? AND expires_s > ?",
+        (entry_id, tenant, now_s),
+    ).fetchone()
+    return None if row is None else StoredEntry(*row)
+
+
+def insert(connection: sqlite3.Connection, new: ExportedEntry, entry_id: str, changes: list[PromptChange]) -> None:
     """Keeps an entry in place of one of the same key."""
-    key = entry.key
-    connection.execute("DELETE FROM entries WHERE tenant = ? AND exact_digest = ?", (key.tenant, key.digest))
+    entry, key = new.entry, new.entry.key
+    same_key = {"tenant": key.tenant, "digest": key.digest}
+    _delete(connection, "tenant = :tenant AND exact_digest = :digest", same_key, changes)
     row = connection.execute(
         "INSERT INTO entries (entry_id, tenant, exact_digest, model_revision, answer, size_bytes, created_s, expires_s,"
-        " used_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            entry_id,
-            key.tenant,
-            key.digest,
-            entry.model_revision,
-            entry.answer,
-            size_of(entry),
-            now_s,
-            now_s + entry.ttl_s,
-            now_s,
-        ),
+        " used_s, tokens_saved, num_uses, priority) VALUES (:entry_id, :tenant, :digest, :model_revision, :answer,"
+        f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_PRIORITY})",
+        same_key
+        | {
+            "entry_id": entry_id,
+            "model_revision": entry.model_revision,
+            "answer": entry.answer,
+            "size_bytes": size_of(entry),
+            "created_s": new.created_s,
+            "expires_s": new.created_s + entry.ttl_s,
+            "tokens_saved": entry.tokens_saved,
+            "num_uses": new.num_uses,
+        },
     ).lastrowid
+    assert row is not None
     connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", [(row, tag) for tag in entry.tags])
+    if entry.semantic is not None:
+        scope = PromptScope(key.tenant, entry.semantic.context_digest, entry.semantic.encoder_fingerprint)
+        cluster = entry.semantic.cluster or entry_id
+        prompt_statements.insert(connection, StoredPrompt(row, scope, cluster, entry.semantic.prompt), changes)
 
 
-def touch(connection: sqlite3.Connection, entry_id: str, now_s: float) -> None:
-    """Notes that an entry was used."""
-    connection.execute("UPDATE entries SET used_s = ? WHERE entry_id = ?", (now_s, entry_id))
+def note_uses(connection: sqlite3.Connection, num_uses: Mapping[str, int], now_s: float) -> None:
+    """Notes how often entries were used, by their ids."""
+    for entry_id, num_new in num_uses.items():
+        row = connection.execute(
+            "SELECT num_uses, tokens_saved, size_bytes FROM entries WHERE entry_id = ?", (entry_id,)
+        ).fetchone()
+        if row is None:
+            continue
+        values = {"num_uses": row[0] + num_new, "tokens_saved": row[1], "size_bytes": row[2]}
+        connection.execute(
+            f"UPDATE entries SET used_s = :now_s, num_uses = :num_uses, priority = {_PRIORITY}"
+            " WHERE entry_id = :entry_id",
+            values | {"now_s": now_s, "entry_id": entry_id},
+        )
 
 
-def evict(connection: sqlite3.Connection, max_bytes: int) -> Counter[str]:
-    """Removes the least recently used entries until the rest fits. Returns how many, by tenant."""
+def evict(connection: sqlite3.Connection, max_bytes: int, changes: list[PromptChange]) -> Counter[str]:
+    """Removes the entries of least priority until the rest fits. Returns how many, by tenant."""
     evicted: Counter[str] = Counter()
     while totals(connection, "").size_bytes > max_bytes:
-        (tenant,) = connection.execute(
-            "DELETE FROM entries WHERE id = (SELECT id FROM entries ORDER BY used_s, id LIMIT 1) RETURNING tenant"
+        row, tenant = connection.execute(
+            "SELECT id, tenant FROM entries ORDER BY priority, used_s, id LIMIT 1"
         ).fetchone()
+        _delete(connection, "entries.id = :row", {"row": row}, changes)
         evicted[tenant] += 1
     return evicted
 
 
-def remove(connection: sqlite3.Connection, tenant: str, selector: Selector) -> int:
+def remove(connection: sqlite3.Connection, tenant: str, selector: Selector, changes: list[PromptChange]) -> int:
     """Removes the selected entries of one tenant, and returns how many."""
-    return connection.execute(
-        f"DELETE FROM entries WHERE tenant = :tenant AND {_WHERE[selector.by]}",  # noqa: S608 - from the table above
-        {"tenant": tenant, "value": selector.value},
-    ).rowcount
+    selected = {"tenant": tenant, "value": selector.value}
+    return _delete(connection, f"tenant = :tenant AND {_WHERE[selector.by]}", selected, changes)
 
 
-def remove_expired(connection: sqlite3.Connection, now_s: float) -> int:
+def remove_expired(connection: sqlite3.Connection, now_s: float, changes: list[PromptChange]) -> int:
     """Removes what is not served any more, and returns how many."""
-    return connection.execute("DELETE FROM entries WHERE expires_s <= ?", (now_s,)).rowcount
+    return _delete(connection, "expires_s <= :now_s", {"now_s": now_s}, changes)
 
 
 def totals(connection: sqlite3.Connection, tenant: str) -> Totals:
     """What is stored for a tenant, or for all together."""
     condition = "tenant = ?" if tenant else "? = ''"
     row = connection.execute(
-        f"SELECT total(num_entries), total(size_bytes) FROM totals WHERE {condition}",  # noqa: S608 - two literals
+        f"SELECT total(num_entries), total(size_bytes) FROM totals WHERE {condition}",
         (tenant,),
     ).fetchone()
     return Totals(int(row[0]), int(row[1]))
+
+
+def _delete(
+    connection: sqlite3.Connection, where: str, values: Mapping[str, object], changes: list[PromptChange]
+) -> int:
+    """Removes entries, with their tags and prompts, and returns how many."""
+    gone = connection.execute(
+        f"SELECT scope, prompts.id FROM prompts JOIN entries ON entries.id = prompts.entry WHERE {where}",
+        values,
+    )
+    changes += [RemovedPrompt(*row) for row in gone]
+    return connection.execute(f"DELETE FROM entries WHERE {where}", values).rowcount

@@ -1,16 +1,32 @@
 """What the service needs of a store. Every method keeps tenants apart and does its work off the event loop."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
 
-from penstock_cache.entries import ExactKey, NewEntry, Selector, StoredEntry, Totals
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock_cache.decision.label import Label
+from penstock_cache.entries import (
+    ExactKey,
+    ExportedEntry,
+    Neighbour,
+    NewEntry,
+    PromptScope,
+    Selector,
+    StalePrompt,
+    StoredEntry,
+    StoredLabel,
+    Totals,
+)
+from penstock_cache.semantic.prompts import EncodedPrompt
 
 
 class Store(Protocol):
     """Keeps answers across restarts, within a budget of bytes.
 
-    Every method raises `ResourceExhaustedError` where too many calls are pending, and `UnavailableError` where the
-    store is out of reach.
+    Every method that waits raises `ResourceExhaustedError` where too many calls are pending, and `UnavailableError`
+    where the store is out of reach.
 
     Attributes:
         num_evictions: entries that made room for others since the start, by tenant.
@@ -21,16 +37,55 @@ class Store(Protocol):
         """By tenant, since the start."""
 
     async def lookup(self, key: ExactKey) -> StoredEntry | None:
-        """The entry of that key, unless it has expired."""
+        """The entry of that key, unless it has expired; a found one counts as used."""
+
+    async def entry(self, tenant: str, entry_id: str) -> StoredEntry | None:
+        """The entry of that id, unless it has expired or is another tenant's. Does not count as a use."""
+
+    async def neighbours(self, scope: PromptScope, vector: NDArray[np.float32], limit: int) -> list[Neighbour]:
+        """The nearest prompts of a scope whose answers have not expired, nearest first. Does not count as a use."""
 
     async def put(self, entry: NewEntry) -> str | None:
-        """Keeps an entry and returns its id when it is on disk; None where it is larger than the budget."""
+        """Keeps an entry and returns its id when it is on disk.
+
+        None where it is larger than the budget, or worth less than what would have to go.
+        """
+
+    def used(self, entry_id: str) -> None:
+        """Notes that an entry was served by meaning. Costs the caller nothing; written with the next changes."""
 
     async def invalidate(self, tenant: str, selector: Selector) -> int:
         """Removes entries of a tenant and returns how many."""
 
     async def sweep(self) -> int:
-        """Removes what has expired and returns how many."""
+        """Removes what has expired and returns how many; drops the oldest labels over their bound."""
 
     async def totals(self, tenant: str) -> Totals:
         """What is stored for a tenant; for all together where `tenant` is empty."""
+
+    async def add_label(self, tenant: str, model: str, label: Label) -> None:
+        """Keeps what an exploration showed."""
+
+    async def labels(self, tenant: str, model: str, *, after: int = 0, limit: int = 10_000) -> list[StoredLabel]:
+        """The newest `limit` labels with numbers above `after`, oldest first.
+
+        With the last number seen as `after`, an instance learns what others wrote.
+        """
+
+    async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
+        """Prompts of all tenants that another encoder than this one has encoded."""
+
+    async def replace_prompts(self, encoder_fingerprint: str, encoded: Sequence[tuple[int, EncodedPrompt]]) -> int:
+        """Gives prompts, by their `prompt_id`, what a new encoder made of them. Those that are gone are left out.
+
+        Returns how many were replaced.
+        """
+
+    def export(self, tenant: str) -> AsyncIterator[ExportedEntry]:
+        """The entries of a tenant that have not expired. What changes meanwhile may be in it or not."""
+
+    async def restore(self, exported: ExportedEntry) -> str | None:
+        """Keeps an exported entry for the tenant that its key names, and returns its new id.
+
+        None where it has expired, where one of the same key is as new, or where `put` would refuse it.
+        """

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from penstock_cache.database_file import connect, prepare
-from penstock_cache.schema import VERSION
+from penstock_cache.entries import ExactKey, StoredEntry
+from penstock_cache.schema import _MIGRATIONS, VERSION
+from penstock_cache.statements import find
 from penstock_shared.errors import FailedPreconditionError, UnavailableError
 
 
@@ -49,6 +51,23 @@ def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path)
     with pytest.raises(FailedPreconditionError, match=f"schema {VERSION + 1} and this version knows {VERSION}: start"):
         prepare(tmp_path / "cache.db")
     assert num_entries(tmp_path / "cache.db") == 200
+
+
+def test_a_database_of_the_first_version_is_brought_to_this_one_with_its_answers(tmp_path: Path) -> None:
+    """After an update the stored answers are served on."""
+    path = tmp_path / "cache.db"
+    connection = sqlite3.connect(path)
+    for statement in (*_MIGRATIONS[0], "PRAGMA user_version = 1"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO entries VALUES (1, 'e', 't', x'00', 'r', x'01', 100, 1, 99, 2)")
+    connection.commit()
+    connection.close()
+    prepare(path)
+    connection = connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
+    assert find(connection, ExactKey("t", b"\0"), now_s=5) == StoredEntry("e", b"\1", 1)
+    assert connection.execute("SELECT tokens_saved, num_uses, priority FROM entries").fetchone() == (0, 0, 0)
+    connection.close()
 
 
 @pytest.mark.parametrize("offset", [0, 3 * 4096, 20 * 4096])

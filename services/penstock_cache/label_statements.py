@@ -1,0 +1,42 @@
+"""What is asked of the database about labels."""
+
+import sqlite3
+from dataclasses import astuple
+
+from penstock_cache.decision.label import Label
+from penstock_cache.entries import StoredLabel
+
+
+def insert(connection: sqlite3.Connection, tenant: str, model: str, label: Label) -> None:
+    """Keeps a label."""
+    connection.execute(
+        "INSERT INTO labels (tenant, model, cluster, score, is_correct, propensity, time_s)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (tenant, model, *astuple(label)),
+    )
+
+
+def newest(connection: sqlite3.Connection, tenant: str, model: str, after: int, limit: int) -> list[StoredLabel]:
+    """The newest labels with numbers above `after`, oldest first."""
+    rows = connection.execute(
+        "SELECT number, cluster, score, is_correct, propensity, time_s FROM labels"
+        " WHERE tenant = ? AND model = ? AND number > ? ORDER BY number DESC LIMIT ?",
+        (tenant, model, after, limit),
+    ).fetchall()
+    return [
+        StoredLabel(number, Label(cluster, score, bool(is_correct), propensity, time_s))
+        for number, cluster, score, is_correct, propensity, time_s in reversed(rows)
+    ]
+
+
+def remove_oldest(connection: sqlite3.Connection, max_labels: int) -> None:
+    """Keeps the newest `max_labels` labels of each tenant and model."""
+    groups = connection.execute(
+        "SELECT tenant, model FROM labels GROUP BY tenant, model HAVING count(*) > ?", (max_labels,)
+    ).fetchall()
+    for tenant, model in groups:
+        connection.execute(
+            "DELETE FROM labels WHERE tenant = :tenant AND model = :model AND number <= (SELECT number FROM labels"
+            " WHERE tenant = :tenant AND model = :model ORDER BY number DESC LIMIT 1 OFFSET :max_labels)",
+            {"tenant": tenant, "model": model, "max_labels": max_labels},
+        )

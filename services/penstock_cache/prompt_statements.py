@@ -1,0 +1,125 @@
+"""What is asked of the database about prompts and their vectors. Vectors lie in it as little-endian float32."""
+# ruff: noqa: S608 - only marks for values are put into a statement
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock_cache.entries import Neighbour, PromptScope, StalePrompt
+from penstock_cache.prompt_changes import AddedPrompt, PromptChange, RemovedPrompt
+from penstock_cache.semantic.prompts import EncodedPrompt
+
+_DTYPE = np.dtype("<f4")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrompt:
+    """A prompt and where it belongs; `entry` is the row of its answer."""
+
+    entry: int
+    scope: PromptScope
+    cluster: str
+    prompt: EncodedPrompt
+
+
+def insert(connection: sqlite3.Connection, new: StoredPrompt, changes: list[PromptChange]) -> None:
+    """Keeps the prompt of an entry."""
+    scope, prompt = _make_scope(connection, new.scope), new.prompt
+    row = connection.execute(
+        "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES (?, ?, ?, ?, ?, ?)",
+        (new.entry, scope, new.cluster, prompt.text, prompt.vector.astype(_DTYPE).tobytes(), prompt.detail),
+    ).lastrowid
+    assert row is not None
+    changes.append(AddedPrompt(scope, row, prompt.vector))
+
+
+def find_scope(connection: sqlite3.Connection, scope: PromptScope) -> int | None:
+    """The row of a scope."""
+    row = connection.execute(
+        "SELECT id FROM scopes WHERE tenant = ? AND context_digest = ? AND encoder_fingerprint = ?",
+        (scope.tenant, scope.context_digest, scope.encoder_fingerprint),
+    ).fetchone()
+    return None if row is None else int(row[0])
+
+
+def vectors_of(connection: sqlite3.Connection, scope: int) -> tuple[list[int], NDArray[np.float32]]:
+    """The ids of a scope's prompts, and their vectors, float32 [number of prompts, dimension]."""
+    rows = connection.execute("SELECT id, vector FROM prompts WHERE scope = ?", (scope,)).fetchall()
+    vectors = np.frombuffer(b"".join(vector for _, vector in rows), _DTYPE)
+    return [name for name, _ in rows], vectors.reshape(len(rows), -1) if rows else vectors.reshape(0, 0)
+
+
+def neighbours(
+    connection: sqlite3.Connection, scope: int, prompts: Sequence[int], vector: NDArray[np.float32], now_s: float
+) -> dict[int, Neighbour]:
+    """Those of the prompts that are in the scope and whose answers have not expired, by their ids."""
+    rows = connection.execute(
+        "SELECT prompts.id, entry_id, cluster, text, vector, detail FROM prompts"
+        " JOIN entries ON entries.id = prompts.entry"
+        f" WHERE prompts.id IN ({','.join('?' * len(prompts))}) AND scope = ? AND expires_s > ?",
+        (*prompts, scope, now_s),
+    )
+    found = {}
+    for name, entry_id, cluster, text, stored, detail in rows:
+        prompt = EncodedPrompt(text, to_vector(stored), detail)
+        found[name] = Neighbour(entry_id, cluster, float(prompt.vector @ vector), prompt)
+    return found
+
+
+def stale(connection: sqlite3.Connection, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
+    """Prompts that another encoder has encoded."""
+    rows = connection.execute(
+        "SELECT prompts.id, text FROM scopes JOIN prompts ON scope = scopes.id WHERE encoder_fingerprint != ? LIMIT ?",
+        (encoder_fingerprint, limit),
+    )
+    return [StalePrompt(*row) for row in rows]
+
+
+def replace(
+    connection: sqlite3.Connection,
+    encoder_fingerprint: str,
+    encoded: Sequence[tuple[int, EncodedPrompt]],
+    changes: list[PromptChange],
+) -> int:
+    """Moves prompts to the scope of another encoder, under new ids; returns how many were there to be moved."""
+    num_replaced = 0
+    for name, prompt in encoded:
+        row = connection.execute(
+            "SELECT entry, scope, cluster, tenant, context_digest FROM prompts JOIN scopes ON scopes.id = scope"
+            " WHERE prompts.id = ?",
+            (name,),
+        ).fetchone()
+        if row is None:
+            continue
+        entry, old_scope, cluster, tenant, context_digest = row
+        connection.execute("DELETE FROM prompts WHERE id = ?", (name,))
+        changes.append(RemovedPrompt(old_scope, name))
+        scope = PromptScope(tenant, context_digest, encoder_fingerprint)
+        insert(connection, StoredPrompt(entry, scope, cluster, prompt), changes)
+        num_replaced += 1
+    return num_replaced
+
+
+def remove_empty_scopes(connection: sqlite3.Connection) -> None:
+    """Forgets scopes without prompts."""
+    connection.execute("DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM prompts WHERE scope = scopes.id)")
+
+
+def to_vector(stored: bytes) -> NDArray[np.float32]:
+    """A vector as it was put."""
+    return np.frombuffer(stored, _DTYPE)
+
+
+def _make_scope(connection: sqlite3.Connection, scope: PromptScope) -> int:
+    found = find_scope(connection, scope)
+    if found is not None:
+        return found
+    row = connection.execute(
+        "INSERT INTO scopes (tenant, context_digest, encoder_fingerprint) VALUES (?, ?, ?)",
+        (scope.tenant, scope.context_digest, scope.encoder_fingerprint),
+    ).lastrowid
+    assert row is not None
+    return row
