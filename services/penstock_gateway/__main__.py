@@ -46,6 +46,7 @@ from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, DirectoryWatcher
 from penstock_shared.errors import PenstockError
+from penstock_shared.heap import return_large_blocks
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
@@ -64,6 +65,7 @@ def main() -> None:
     """Serves until signalled; ends with code 1 and one line when it cannot start."""
     settings = load_settings(GatewaySettings)
     configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
+    return_large_blocks()
     try:
         uvloop.run(_serve(settings))
     except (PenstockError, OSError) as error:

@@ -11,6 +11,7 @@ from penstock_shared.child_process import ChildAbortedError
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import DirectoryWatcher
 from penstock_shared.errors import PenstockError
+from penstock_shared.heap import return_large_blocks
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
@@ -31,6 +32,7 @@ def main() -> None:
     """Serves until signalled; ends with code 1 and one line when it cannot start."""
     settings = load_settings(TokenizerSettings)
     configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
+    return_large_blocks()
     try:
         uvloop.run(_serve(settings))
     except (PenstockError, ChildAbortedError, OSError) as error:

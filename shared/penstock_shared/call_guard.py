@@ -128,8 +128,7 @@ class CallGuard(grpc.aio.ServerInterceptor):
                         self._let_in(metadata, context)
                     return await _run(behavior, request, context)
             except PenstockError as error:
-                code = error.code
-                await context.abort_with_status(to_rich_status(error))
+                code, status = error.code, to_rich_status(error)
             except grpc.aio.AbortError:
                 code = _code_of(context)
                 raise
@@ -137,15 +136,19 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 code = grpc.StatusCode.CANCELLED
                 if not self._is_closing:
                     raise
-                await context.abort_with_status(to_rich_status(_closing_error()))
+                status = to_rich_status(_closing_error())
             except Exception:  # noqa: BLE001 - the border: nothing unknown leaves as it is
                 code = grpc.StatusCode.INTERNAL
                 self._log.exception("unhandled error", method=method)
-                await context.abort_with_status(to_rich_status(InternalError("internal error; see the server's log")))
+                status = to_rich_status(InternalError("internal error; see the server's log"))
             finally:
                 if trace.is_sampled and not is_endless:
                     self._record(method, trace, parent, start_ns, code)
                 self._close_record(call, code)
+            # gRPC keeps an aborted call and the error of its abort in a cycle, which may live for minutes. So the request is
+            # let go of, and the error behind the abort, with all frames that it came through, is not in its context.
+            del request
+            return await context.abort_with_status(status)
 
         return guarded
 

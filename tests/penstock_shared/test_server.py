@@ -1,11 +1,13 @@
 """Servers and channels as services use them, over real loopback gRPC."""
 
 import asyncio
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import grpc
@@ -38,8 +40,8 @@ class _Fleet(fleet_pb2_grpc.FleetServiceServicer):
     async def Drain(self, request: fleet_pb2.DrainRequest, context: Any) -> fleet_pb2.DrainResponse:  # noqa: N802
         self.num_calls += 1
         match request.replica_id:
-            case "bad":
-                raise InvalidArgumentError("replica_id", "bad", "a replica's id")
+            case replica_id if replica_id == "bad" or len(replica_id) > 100:
+                raise InvalidArgumentError("replica_id", replica_id[:100], "a replica's id")
             case "bug":
                 raise ZeroDivisionError("secret detail")
             case "flaky" if self.num_calls < 3:
@@ -92,6 +94,17 @@ async def _drain(address: str, replica_id: str, **kwargs: object) -> grpc.aio.Ai
     return raised.value
 
 
+def _holds_a_request(frame: FrameType, num_bytes: int) -> bool:
+    """Whether a frame has a request of that size in one of its names, parsed or not."""
+    found = frame.f_locals.values()
+    sizes = [
+        value.ByteSize() if isinstance(value, fleet_pb2.DrainRequest) else len(value)
+        for value in found
+        if isinstance(value, bytes | fleet_pb2.DrainRequest)
+    ]
+    return max(sizes, default=0) >= num_bytes
+
+
 async def _wait_until_refused(address: str) -> None:
     """A call that arrives in the very moment of the stop is cancelled by gRPC itself."""
     code = None
@@ -100,6 +113,20 @@ async def _wait_until_refused(address: str) -> None:
             await _stub(address).Drain(fleet_pb2.DrainRequest(replica_id="x"))
         except grpc.aio.AioRpcError as error:
             code = error.code()
+
+
+async def test_a_refused_request_is_let_go_of_at_once() -> None:
+    """Kept in a cycle of gRPC's until a garbage collection minutes later, a few large ones would fill the memory."""
+    size = 1 << 20
+    gc.disable()
+    try:
+        async with _serving() as (_, _, address):
+            await _drain(address, "x" * size)
+            frames = [found for found in gc.get_objects() if isinstance(found, FrameType)]
+            keepers = [frame.f_code.co_qualname for frame in frames if _holds_a_request(frame, size)]
+    finally:
+        gc.enable()
+    assert keepers == []
 
 
 async def test_an_error_of_the_tree_leaves_with_code_and_details() -> None:
