@@ -145,8 +145,8 @@ class CallGuard(grpc.aio.ServerInterceptor):
                 if trace.is_sampled and not is_endless:
                     self._record(method, trace, parent, start_ns, code)
                 self._close_record(call, code)
-            # gRPC keeps an aborted call and the error of its abort in a cycle, which may live for minutes. So the request
-            # is let go of, and the error behind the abort, with all frames it came through, is not in its context.
+            # gRPC keeps an aborted call and the error of its abort in a cycle, which may live for minutes. So the
+            # request is let go of, and the error behind the abort, with all its frames, is not in its context.
             del request
             return await context.abort_with_status(status)
 
