@@ -2,11 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from importlib.util import find_spec
+from pathlib import Path
 
 import uvloop
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock_cache.semantic.vector_index import Graphs
 from penstock_cache.service import CacheServicer
 from penstock_cache.settings import CacheSettings
 from penstock_cache.sqlite_store import SqliteStore
@@ -60,7 +64,15 @@ def _open_store(settings: CacheSettings) -> SqliteStore:
         num_readers=settings.num_readers,
         max_pending=settings.max_pending,
         wall_clock=time.time,
+        make_graphs=_make_graphs() if find_spec("usearch") else None,
     )
+
+
+def _make_graphs() -> Callable[[Path], Graphs]:
+    """Of the extra `semantic`; without it every vector is compared."""
+    from penstock_cache.semantic.graph_files import GraphFiles  # noqa: PLC0415
+
+    return GraphFiles
 
 
 async def _sweep(store: Store, interval_s: float) -> None:

@@ -36,6 +36,17 @@ def insert(connection: sqlite3.Connection, new: StoredPrompt, changes: list[Prom
     changes.append(AddedPrompt(scope, row, prompt.vector))
 
 
+def database_id(connection: sqlite3.Connection) -> str:
+    """Names this database and no other."""
+    (name,) = connection.execute("SELECT database_id FROM identity").fetchone()
+    return str(name)
+
+
+def scopes(connection: sqlite3.Connection) -> set[int]:
+    """The rows of all scopes."""
+    return {row for (row,) in connection.execute("SELECT id FROM scopes")}
+
+
 def find_scope(connection: sqlite3.Connection, scope: PromptScope) -> int | None:
     """The row of a scope."""
     row = connection.execute(

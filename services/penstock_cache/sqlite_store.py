@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -33,7 +34,7 @@ from penstock_cache.entries import (
 from penstock_cache.prompt_changes import PromptChange
 from penstock_cache.prompt_search import PromptSearch
 from penstock_cache.semantic.prompts import EncodedPrompt
-from penstock_cache.semantic.vector_index import VectorIndex
+from penstock_cache.semantic.vector_index import Graphs, VectorIndex
 from penstock_cache.use_counts import UseCounts
 from penstock_cache.writer import Write, Writer
 from penstock_shared.errors import ResourceExhaustedError, UnavailableError
@@ -43,6 +44,8 @@ T = TypeVar("T")
 _RETRY_AFTER_S = 0.1
 _EXPORT_PAGE = 100
 _MAX_LABELS = 20_000
+# Up to here comparing every vector takes about a millisecond, and nothing is missed.
+MIN_GRAPH_SIZE = 20_000
 
 Change = Callable[..., T]  # of a connection, and the list `changes` to which it adds what it did to prompts
 
@@ -56,6 +59,8 @@ class SqliteStore:
         num_readers: how many lookups run at once, and how many searches beside them.
         max_pending: how many calls may run or wait.
         wall_clock: seconds since the epoch; entries outlive this process.
+        make_graphs: of a directory, what keeps the graphs of large scopes there; None: searches are exact.
+        min_graph_size: prompts of a scope from which on it gets a graph.
 
     Attributes:
         num_evictions: by tenant, since the start.
@@ -66,7 +71,15 @@ class SqliteStore:
     """
 
     def __init__(
-        self, path: Path, *, max_bytes: int, num_readers: int, max_pending: int, wall_clock: Callable[[], float]
+        self,
+        path: Path,
+        *,
+        max_bytes: int,
+        num_readers: int,
+        max_pending: int,
+        wall_clock: Callable[[], float],
+        make_graphs: Callable[[Path], Graphs] | None = None,
+        min_graph_size: int = MIN_GRAPH_SIZE,
     ) -> None:
         prepare(path)
         self._path = path
@@ -79,7 +92,8 @@ class SqliteStore:
         self._searchers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-searcher")
         self._reader = threading.local()
         self._writer = Writer(connect(path), max_waiting=2 * max_pending)
-        self._index = VectorIndex()
+        graphs = self._open_graphs(make_graphs) if make_graphs else None
+        self._index = VectorIndex(graphs, min_graph_size=min_graph_size)
         self._search = PromptSearch(self._index)
         self._uses = UseCounts()
         self._log = get_logger("store")
@@ -128,7 +142,9 @@ class SqliteStore:
             prompt_statements.remove_empty_scopes(connection)
             return num_removed
 
-        return await self._write(clean)
+        num_removed = await self._write(clean)
+        self._index.save()
+        return num_removed
 
     async def totals(self, tenant: str) -> Totals:
         """What is stored for a tenant, or for all together."""
@@ -174,10 +190,11 @@ class SqliteStore:
         return await self._insert(exported, is_restored=True)
 
     def close(self) -> None:
-        """Finishes the writes that wait."""
+        """Finishes the writes that wait, and saves the graphs."""
         self._readers.shutdown(cancel_futures=True)
         self._searchers.shutdown(cancel_futures=True)
         self._writer.close()
+        self._index.close()
 
     async def _insert(self, new: ExportedEntry, *, is_restored: bool = False) -> str | None:
         if statements.size_of(new.entry) > self._max_bytes:
@@ -233,6 +250,13 @@ class SqliteStore:
     def _too_busy(self) -> ResourceExhaustedError:
         message = f"the cache has {self._num_pending} calls pending; its maximum is {self._max_pending}"
         return ResourceExhaustedError(message, quota="cache_pending_calls", retry_after_s=_RETRY_AFTER_S)
+
+    def _open_graphs(self, make_graphs: Callable[[Path], Graphs]) -> Graphs:
+        """Graphs of another database, which was set aside or is no more, must not be taken for this one's."""
+        with closing(connect(self._path, is_reader=True)) as connection:
+            graphs = make_graphs(self._path.with_suffix(".graphs") / prompt_statements.database_id(connection))
+            graphs.keep_only(prompt_statements.scopes(connection))
+            return graphs
 
     def _reader_connection(self) -> sqlite3.Connection:
         """This thread's own."""

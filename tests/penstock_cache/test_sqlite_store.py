@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes.cache_entries import entry, found, key
+from fakes.cache_entries import entry, found, key, near, semantic
+from fakes.clock import FakeClock
 
+from penstock_cache.semantic.graph_files import GraphFiles
 from penstock_cache.sqlite_store import SqliteStore
 from penstock_shared.errors import ResourceExhaustedError, UnavailableError
 
@@ -49,3 +51,49 @@ async def test_a_store_whose_tables_are_gone_is_unavailable(open_store: OpenStor
     other.close()
     await store.put(entry("a"))
     assert await found(store, "a") == "a"
+
+
+async def test_an_index_that_was_damaged_on_disk_is_made_again(tmp_path: Path, clock: FakeClock) -> None:
+    """Vectors live in the database, so that nothing is lost, and nothing wrong is found meanwhile."""
+    store = open_with_graphs(tmp_path, clock)
+    for number in range(30):
+        await store.put(entry(f"{number}", semantic=semantic(f"{number}", [1, number])))
+    nearest = [f"{number}" for number in range(8)]
+    assert await near(store, [1, 0]) == nearest
+    wait_for_graphs(store)
+    assert repr(store._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
+    store.close()
+    size = damage_graph(tmp_path)
+    store = open_with_graphs(tmp_path, clock)
+    assert await near(store, [1, 0]) == nearest
+    wait_for_graphs(store)
+    assert repr(store._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
+    assert await near(store, [1, 0]) == nearest
+    store.close()
+    assert damage_graph(tmp_path) == size  # a whole one was saved in its place
+
+
+def open_with_graphs(directory: Path, clock: FakeClock) -> SqliteStore:
+    """A store whose scopes get a graph from 20 prompts on."""
+    return SqliteStore(
+        directory / "cache.db",
+        max_bytes=1 << 20,
+        num_readers=1,
+        max_pending=64,
+        wall_clock=clock,
+        make_graphs=GraphFiles,
+        min_graph_size=20,
+    )
+
+
+def wait_for_graphs(store: SqliteStore) -> None:
+    """Until nothing is being made or saved."""
+    store._index._makers.submit(lambda: None).result()
+
+
+def damage_graph(directory: Path) -> int:
+    """Overwrites a part of the one graph file there is, and returns its size."""
+    (path,) = directory.rglob("*.graph")
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(100) + content[200:])
+    return len(content)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_FIRST_CAPACITY = 16
+# Many scopes hold one prompt: that of a conversation which nobody has had again.
+_FIRST_CAPACITY = 4
 
 
 class ExactVectors:
@@ -28,9 +29,9 @@ class ExactVectors:
         return name in self._rows
 
     @property
-    def size_bytes(self) -> int:
-        """Memory that the vectors take, room for more among it."""
-        return self._vectors.nbytes + self._ids.nbytes
+    def dimension(self) -> int:
+        """Of the vectors; 0 where there was none yet."""
+        return int(self._vectors.shape[1])
 
     def add(self, name: int, vector: NDArray[np.float32]) -> None:
         """Takes a vector in; one of the same name is replaced."""
@@ -59,10 +60,14 @@ class ExactVectors:
             nearest = np.arange(len(similarities))
         return [int(self._ids[row]) for row in nearest[np.argsort(-similarities[nearest], kind="stable")]]
 
-    def content(self) -> tuple[list[int], NDArray[np.float32]]:
-        """A copy of all names and their vectors, float32 [len(self), dimension]."""
-        size = len(self)
-        return self._ids[:size].tolist(), self._vectors[:size].copy()
+    def names(self) -> list[int]:
+        """Of all vectors."""
+        return list(self._rows)
+
+    def take(self, names: Sequence[int]) -> tuple[list[int], NDArray[np.float32]]:
+        """Those of the names that are there, and their vectors, float32 [number found, dimension]."""
+        found = [name for name in names if name in self._rows]
+        return found, self._vectors[[self._rows[name] for name in found]]
 
     def _grow(self, dimension: int) -> None:
         capacity = max(_FIRST_CAPACITY, 2 * len(self._ids))
