@@ -10,10 +10,11 @@ from pathlib import Path
 import uvloop
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock_cache.database_store import DatabaseStore
 from penstock_cache.semantic.vector_index import Graphs
 from penstock_cache.service import CacheServicer
 from penstock_cache.settings import CacheSettings
-from penstock_cache.sqlite_store import SqliteStore
+from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_cache.store import Store
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import PenstockError
@@ -56,16 +57,15 @@ async def _serve(settings: CacheSettings) -> None:
         sweeping.cancel()
 
 
-def _open_store(settings: CacheSettings) -> SqliteStore:
+def _open_store(settings: CacheSettings) -> DatabaseStore:
     settings.state_dir.mkdir(parents=True, exist_ok=True)
-    return SqliteStore(
+    database = SqliteDatabase(
         settings.state_dir / "cache.db",
-        max_bytes=settings.max_bytes,
         num_readers=settings.num_readers,
-        max_pending=settings.max_pending,
-        wall_clock=time.time,
+        max_writes=2 * settings.max_pending,
         make_graphs=_make_graphs() if find_spec("usearch") else None,
     )
+    return DatabaseStore(database, max_bytes=settings.max_bytes, max_pending=settings.max_pending, wall_clock=time.time)
 
 
 def _make_graphs() -> Callable[[Path], Graphs]:

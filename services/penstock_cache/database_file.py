@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from penstock_cache.schema import migrate
+from penstock_cache.sqlite_connection import SqliteConnection
 from penstock_shared.errors import UnavailableError
 from penstock_shared.logs import get_logger
 
@@ -31,9 +32,11 @@ def prepare(path: Path) -> None:
         raise UnavailableError(f"cannot use the cache database {path}: {error}") from error
 
 
-def connect(path: Path, *, is_reader: bool = False) -> sqlite3.Connection:
+def connect(path: Path, *, is_reader: bool = False) -> SqliteConnection:
     """A connection for one thread; transactions are begun and ended by hand."""
-    connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False, factory=SqliteConnection
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     # A kill of the process loses nothing that was committed; a power cut may lose the last commits and damages nothing.
     connection.execute("PRAGMA synchronous = NORMAL")

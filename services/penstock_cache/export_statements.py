@@ -1,16 +1,13 @@
 """What is asked of the database when entries leave it whole, or come back."""
 
-import sqlite3
 from typing import Any
 
+from penstock_cache.connection import Connection
 from penstock_cache.entries import ExactKey, ExportedEntry, NewEntry, SemanticPart
-from penstock_cache.prompt_statements import to_vector
 from penstock_cache.semantic.prompts import EncodedPrompt
 
 
-def page(
-    connection: sqlite3.Connection, tenant: str, after: int, limit: int, now_s: float
-) -> list[tuple[int, ExportedEntry]]:
+def page(connection: Connection, tenant: str, after: int, limit: int, now_s: float) -> list[tuple[int, ExportedEntry]]:
     """Entries of a tenant that have not expired, in the order of their rows, each with its row."""
     rows = connection.execute(
         "SELECT entries.id, exact_digest, model_revision, answer, created_s, expires_s, tokens_saved, num_uses,"
@@ -22,7 +19,7 @@ def page(
     return [(row[0], _exported(connection, tenant, row)) for row in rows]
 
 
-def is_older(connection: sqlite3.Connection, exported: ExportedEntry) -> bool:
+def is_older(connection: Connection, exported: ExportedEntry) -> bool:
     """Whether there is an entry of the same key that is as new."""
     key = exported.entry.key
     row = connection.execute(
@@ -32,7 +29,7 @@ def is_older(connection: sqlite3.Connection, exported: ExportedEntry) -> bool:
     return row is not None
 
 
-def _exported(connection: sqlite3.Connection, tenant: str, row: tuple[Any, ...]) -> ExportedEntry:
+def _exported(connection: Connection, tenant: str, row: tuple[Any, ...]) -> ExportedEntry:
     number, digest, model_revision, answer, created_s, expires_s, tokens_saved, num_uses, *prompt = row
     tags = connection.execute("SELECT tag FROM tags WHERE entry = ? ORDER BY tag", (number,))
     entry = NewEntry(
@@ -42,11 +39,13 @@ def _exported(connection: sqlite3.Connection, tenant: str, row: tuple[Any, ...])
         ttl_s=expires_s - created_s,
         tags=tuple(tag for (tag,) in tags),
         tokens_saved=tokens_saved,
-        semantic=None if prompt[0] is None else _semantic(prompt),
+        semantic=None if prompt[0] is None else _semantic(connection, prompt),
     )
     return ExportedEntry(entry, created_s, num_uses)
 
 
-def _semantic(row: list[Any]) -> SemanticPart:
+def _semantic(connection: Connection, row: list[Any]) -> SemanticPart:
     context_digest, encoder_fingerprint, cluster, text, vector, detail = row
-    return SemanticPart(context_digest, EncodedPrompt(text, to_vector(vector), detail), encoder_fingerprint, cluster)
+    return SemanticPart(
+        context_digest, EncodedPrompt(text, connection.to_vector(vector), detail), encoder_fingerprint, cluster
+    )

@@ -1,13 +1,13 @@
 """What is asked of the database about labels."""
 
-import sqlite3
 from dataclasses import astuple
 
+from penstock_cache.connection import Connection
 from penstock_cache.decision.label import Label
 from penstock_cache.entries import StoredLabel
 
 
-def insert(connection: sqlite3.Connection, tenant: str, model: str, label: Label) -> None:
+def insert(connection: Connection, tenant: str, model: str, label: Label) -> None:
     """Keeps a label."""
     connection.execute(
         "INSERT INTO labels (tenant, model, cluster, score, is_correct, propensity, time_s)"
@@ -16,7 +16,7 @@ def insert(connection: sqlite3.Connection, tenant: str, model: str, label: Label
     )
 
 
-def newest(connection: sqlite3.Connection, tenant: str, model: str, after: int, limit: int) -> list[StoredLabel]:
+def newest(connection: Connection, tenant: str, model: str, after: int, limit: int) -> list[StoredLabel]:
     """The newest labels with numbers above `after`, oldest first."""
     rows = connection.execute(
         "SELECT number, cluster, score, is_correct, propensity, time_s FROM labels"
@@ -29,7 +29,7 @@ def newest(connection: sqlite3.Connection, tenant: str, model: str, after: int, 
     ]
 
 
-def remove_oldest(connection: sqlite3.Connection, max_labels: int) -> None:
+def remove_oldest(connection: Connection, max_labels: int) -> None:
     """Keeps the newest `max_labels` labels of each tenant and model."""
     groups = connection.execute(
         "SELECT tenant, model FROM labels GROUP BY tenant, model HAVING count(*) > ?", (max_labels,)

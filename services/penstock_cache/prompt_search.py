@@ -1,12 +1,12 @@
 """The nearest prompts of a scope: the index names them, the database says what they are."""
 
-import sqlite3
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock_cache import prompt_statements
+from penstock_cache.connection import Connection
 from penstock_cache.entries import Neighbour, PromptScope
 from penstock_cache.prompt_changes import RemovedPrompt
 from penstock_cache.semantic.vector_index import VectorIndex
@@ -28,7 +28,7 @@ class PromptSearch:
         self._index = index
 
     def neighbours(
-        self, connection: sqlite3.Connection, scope: PromptScope, vector: NDArray[np.float32], limit: int, now_s: float
+        self, connection: Connection, scope: PromptScope, vector: NDArray[np.float32], limit: int, now_s: float
     ) -> list[Neighbour]:
         """The nearest prompts of a scope whose answers have not expired, nearest first."""
         row = prompt_statements.find_scope(connection, scope)

@@ -1,18 +1,16 @@
-"""What is asked of the database about prompts and their vectors. Vectors lie in it as little-endian float32."""
+"""What is asked of the database about prompts and their vectors."""
 # ruff: noqa: S608 - only marks for values are put into a statement
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock_cache.connection import Connection
 from penstock_cache.entries import Neighbour, PromptScope, StalePrompt
 from penstock_cache.prompt_changes import AddedPrompt, PromptChange, RemovedPrompt
 from penstock_cache.semantic.prompts import EncodedPrompt
-
-_DTYPE = np.dtype("<f4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,29 +23,28 @@ class StoredPrompt:
     prompt: EncodedPrompt
 
 
-def insert(connection: sqlite3.Connection, new: StoredPrompt, changes: list[PromptChange]) -> None:
+def insert(connection: Connection, new: StoredPrompt, changes: list[PromptChange]) -> None:
     """Keeps the prompt of an entry."""
     scope, prompt = _make_scope(connection, new.scope), new.prompt
-    row = connection.execute(
-        "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES (?, ?, ?, ?, ?, ?)",
-        (new.entry, scope, new.cluster, prompt.text, prompt.vector.astype(_DTYPE).tobytes(), prompt.detail),
-    ).lastrowid
-    assert row is not None
+    (row,) = connection.execute(
+        "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+        (new.entry, scope, new.cluster, prompt.text, connection.to_column(prompt.vector), prompt.detail),
+    ).fetchone()
     changes.append(AddedPrompt(scope, row, prompt.vector))
 
 
-def database_id(connection: sqlite3.Connection) -> str:
+def database_id(connection: Connection) -> str:
     """Names this database and no other."""
     (name,) = connection.execute("SELECT database_id FROM identity").fetchone()
     return str(name)
 
 
-def scopes(connection: sqlite3.Connection) -> set[int]:
+def scopes(connection: Connection) -> set[int]:
     """The rows of all scopes."""
     return {row for (row,) in connection.execute("SELECT id FROM scopes")}
 
 
-def find_scope(connection: sqlite3.Connection, scope: PromptScope) -> int | None:
+def find_scope(connection: Connection, scope: PromptScope) -> int | None:
     """The row of a scope."""
     row = connection.execute(
         "SELECT id FROM scopes WHERE tenant = ? AND context_digest = ? AND encoder_fingerprint = ?",
@@ -56,15 +53,15 @@ def find_scope(connection: sqlite3.Connection, scope: PromptScope) -> int | None
     return None if row is None else int(row[0])
 
 
-def vectors_of(connection: sqlite3.Connection, scope: int) -> tuple[list[int], NDArray[np.float32]]:
+def vectors_of(connection: Connection, scope: int) -> tuple[list[int], NDArray[np.float32]]:
     """The ids of a scope's prompts, and their vectors, float32 [number of prompts, dimension]."""
     rows = connection.execute("SELECT id, vector FROM prompts WHERE scope = ?", (scope,)).fetchall()
-    vectors = np.frombuffer(b"".join(vector for _, vector in rows), _DTYPE)
-    return [name for name, _ in rows], vectors.reshape(len(rows), -1) if rows else vectors.reshape(0, 0)
+    vectors = [connection.to_vector(vector) for _, vector in rows]
+    return [name for name, _ in rows], np.array(vectors, np.float32).reshape(len(rows), -1 if rows else 0)
 
 
 def neighbours(
-    connection: sqlite3.Connection, scope: int, prompts: Sequence[int], vector: NDArray[np.float32], now_s: float
+    connection: Connection, scope: int, prompts: Sequence[int], vector: NDArray[np.float32], now_s: float
 ) -> dict[int, Neighbour]:
     """Those of the prompts that are in the scope and whose answers have not expired, by their ids."""
     rows = connection.execute(
@@ -75,12 +72,12 @@ def neighbours(
     )
     found = {}
     for name, entry_id, cluster, text, stored, detail in rows:
-        prompt = EncodedPrompt(text, to_vector(stored), detail)
+        prompt = EncodedPrompt(text, connection.to_vector(stored), detail)
         found[name] = Neighbour(entry_id, cluster, float(prompt.vector @ vector), prompt)
     return found
 
 
-def stale(connection: sqlite3.Connection, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
+def stale(connection: Connection, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
     """Prompts that another encoder has encoded."""
     rows = connection.execute(
         "SELECT prompts.id, text FROM scopes JOIN prompts ON scope = scopes.id WHERE encoder_fingerprint != ? LIMIT ?",
@@ -90,7 +87,7 @@ def stale(connection: sqlite3.Connection, encoder_fingerprint: str, limit: int) 
 
 
 def replace(
-    connection: sqlite3.Connection,
+    connection: Connection,
     encoder_fingerprint: str,
     encoded: Sequence[tuple[int, EncodedPrompt]],
     changes: list[PromptChange],
@@ -114,23 +111,17 @@ def replace(
     return num_replaced
 
 
-def remove_empty_scopes(connection: sqlite3.Connection) -> None:
+def remove_empty_scopes(connection: Connection) -> None:
     """Forgets scopes without prompts."""
     connection.execute("DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM prompts WHERE scope = scopes.id)")
 
 
-def to_vector(stored: bytes) -> NDArray[np.float32]:
-    """A vector as it was put."""
-    return np.frombuffer(stored, _DTYPE)
-
-
-def _make_scope(connection: sqlite3.Connection, scope: PromptScope) -> int:
+def _make_scope(connection: Connection, scope: PromptScope) -> int:
     found = find_scope(connection, scope)
     if found is not None:
         return found
-    row = connection.execute(
-        "INSERT INTO scopes (tenant, context_digest, encoder_fingerprint) VALUES (?, ?, ?)",
+    (row,) = connection.execute(
+        "INSERT INTO scopes (tenant, context_digest, encoder_fingerprint) VALUES (?, ?, ?) RETURNING id",
         (scope.tenant, scope.context_digest, scope.encoder_fingerprint),
-    ).lastrowid
-    assert row is not None
-    return row
+    ).fetchone()
+    return int(row)

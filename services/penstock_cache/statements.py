@@ -4,11 +4,11 @@ Times are in seconds since the epoch.
 """
 # ruff: noqa: S608 - every part of a statement is a literal of this file
 
-import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 
 from penstock_cache import prompt_statements
+from penstock_cache.connection import Connection
 from penstock_cache.entries import (
     ExactKey,
     ExportedEntry,
@@ -28,9 +28,9 @@ _PROMPT_OVERHEAD_BYTES = 160
 
 # By frequency, what a hit spares, and size, in the manner of GreedyDual-Size-Frequency (Cherkasova 1998): who comes or
 # is used starts from the least priority there is, so that what was popular once ages as others come.
-_PRIORITY = (
-    "(SELECT coalesce(min(priority), 0) FROM entries) + CAST(1 + :num_uses AS REAL) * (1 + :tokens_saved) / :size_bytes"
-)
+_PRIORITY = "(SELECT coalesce(min(priority), 0) FROM entries) + 1.0 * (1 + {num_uses}) * (1 + {tokens_saved}) / {size}"
+_FIRST_PRIORITY = _PRIORITY.format(num_uses=":num_uses", tokens_saved=":tokens_saved", size=":size_bytes")
+_NEXT_PRIORITY = _PRIORITY.format(num_uses="num_uses + :num_new", tokens_saved="tokens_saved", size="size_bytes")
 
 _WHERE: Mapping[SelectBy, str] = {
     SelectBy.ENTRY_ID: "entry_id = :value",
@@ -49,7 +49,7 @@ def size_of(entry: NewEntry) -> int:
     return size
 
 
-def find(connection: sqlite3.Connection, key: ExactKey, now_s: float) -> StoredEntry | None:
+def find(connection: Connection, key: ExactKey, now_s: float) -> StoredEntry | None:
     """The entry of a key, unless it has expired."""
     row = connection.execute(
         "SELECT entry_id, answer, created_s FROM entries WHERE tenant = ? AND exact_digest = ? AND expires_s > ?",
@@ -58,7 +58,7 @@ def find(connection: sqlite3.Connection, key: ExactKey, now_s: float) -> StoredE
     return None if row is None else StoredEntry(*row)
 
 
-def find_by_id(connection: sqlite3.Connection, tenant: str, entry_id: str, now_s: float) -> StoredEntry | None:
+def find_by_id(connection: Connection, tenant: str, entry_id: str, now_s: float) -> StoredEntry | None:
     """The entry of an id, unless it has expired or is another tenant's."""
     row = connection.execute(
         "SELECT entry_id, answer, created_s FROM entries WHERE entry_id = ? AND tenant = ? AND expires_s > ?",
@@ -67,15 +67,15 @@ def find_by_id(connection: sqlite3.Connection, tenant: str, entry_id: str, now_s
     return None if row is None else StoredEntry(*row)
 
 
-def insert(connection: sqlite3.Connection, new: ExportedEntry, entry_id: str, changes: list[PromptChange]) -> None:
+def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: list[PromptChange]) -> None:
     """Keeps an entry in place of one of the same key."""
     entry, key = new.entry, new.entry.key
     same_key = {"tenant": key.tenant, "digest": key.digest}
     _delete(connection, "tenant = :tenant AND exact_digest = :digest", same_key, changes)
-    row = connection.execute(
+    (row,) = connection.execute(
         "INSERT INTO entries (entry_id, tenant, exact_digest, model_revision, answer, size_bytes, created_s, expires_s,"
         " used_s, tokens_saved, num_uses, priority) VALUES (:entry_id, :tenant, :digest, :model_revision, :answer,"
-        f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_PRIORITY})",
+        f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_FIRST_PRIORITY}) RETURNING id",
         same_key
         | {
             "entry_id": entry_id,
@@ -87,32 +87,26 @@ def insert(connection: sqlite3.Connection, new: ExportedEntry, entry_id: str, ch
             "tokens_saved": entry.tokens_saved,
             "num_uses": new.num_uses,
         },
-    ).lastrowid
-    assert row is not None
-    connection.executemany("INSERT OR IGNORE INTO tags VALUES (?, ?)", [(row, tag) for tag in entry.tags])
+    ).fetchone()
+    connection.executemany(
+        "INSERT INTO tags (entry, tag) VALUES (?, ?) ON CONFLICT DO NOTHING", [(row, tag) for tag in entry.tags]
+    )
     if entry.semantic is not None:
         scope = PromptScope(key.tenant, entry.semantic.context_digest, entry.semantic.encoder_fingerprint)
         cluster = entry.semantic.cluster or entry_id
         prompt_statements.insert(connection, StoredPrompt(row, scope, cluster, entry.semantic.prompt), changes)
 
 
-def note_uses(connection: sqlite3.Connection, num_uses: Mapping[str, int], now_s: float) -> None:
+def note_uses(connection: Connection, num_uses: Mapping[str, int], now_s: float) -> None:
     """Notes how often entries were used, by their ids."""
-    for entry_id, num_new in num_uses.items():
-        row = connection.execute(
-            "SELECT num_uses, tokens_saved, size_bytes FROM entries WHERE entry_id = ?", (entry_id,)
-        ).fetchone()
-        if row is None:
-            continue
-        values = {"num_uses": row[0] + num_new, "tokens_saved": row[1], "size_bytes": row[2]}
-        connection.execute(
-            f"UPDATE entries SET used_s = :now_s, num_uses = :num_uses, priority = {_PRIORITY}"
-            " WHERE entry_id = :entry_id",
-            values | {"now_s": now_s, "entry_id": entry_id},
-        )
+    connection.executemany(
+        f"UPDATE entries SET used_s = :now_s, num_uses = num_uses + :num_new, priority = {_NEXT_PRIORITY}"
+        " WHERE entry_id = :entry_id",
+        [{"entry_id": entry_id, "num_new": num_new, "now_s": now_s} for entry_id, num_new in num_uses.items()],
+    )
 
 
-def evict(connection: sqlite3.Connection, max_bytes: int, changes: list[PromptChange]) -> Counter[str]:
+def evict(connection: Connection, max_bytes: int, changes: list[PromptChange]) -> Counter[str]:
     """Removes the entries of least priority until the rest fits. Returns how many, by tenant."""
     evicted: Counter[str] = Counter()
     while totals(connection, "").size_bytes > max_bytes:
@@ -124,30 +118,28 @@ def evict(connection: sqlite3.Connection, max_bytes: int, changes: list[PromptCh
     return evicted
 
 
-def remove(connection: sqlite3.Connection, tenant: str, selector: Selector, changes: list[PromptChange]) -> int:
+def remove(connection: Connection, tenant: str, selector: Selector, changes: list[PromptChange]) -> int:
     """Removes the selected entries of one tenant, and returns how many."""
     selected = {"tenant": tenant, "value": selector.value}
     return _delete(connection, f"tenant = :tenant AND {_WHERE[selector.by]}", selected, changes)
 
 
-def remove_expired(connection: sqlite3.Connection, now_s: float, changes: list[PromptChange]) -> int:
+def remove_expired(connection: Connection, now_s: float, changes: list[PromptChange]) -> int:
     """Removes what is not served any more, and returns how many."""
     return _delete(connection, "expires_s <= :now_s", {"now_s": now_s}, changes)
 
 
-def totals(connection: sqlite3.Connection, tenant: str) -> Totals:
+def totals(connection: Connection, tenant: str) -> Totals:
     """What is stored for a tenant, or for all together."""
     condition = "tenant = ?" if tenant else "? = ''"
     row = connection.execute(
-        f"SELECT total(num_entries), total(size_bytes) FROM totals WHERE {condition}",
+        f"SELECT coalesce(sum(num_entries), 0), coalesce(sum(size_bytes), 0) FROM totals WHERE {condition}",
         (tenant,),
     ).fetchone()
     return Totals(int(row[0]), int(row[1]))
 
 
-def _delete(
-    connection: sqlite3.Connection, where: str, values: Mapping[str, object], changes: list[PromptChange]
-) -> int:
+def _delete(connection: Connection, where: str, values: Mapping[str, object], changes: list[PromptChange]) -> int:
     """Removes entries, with their tags and prompts, and returns how many."""
     gone = connection.execute(
         f"SELECT scope, prompts.id FROM prompts JOIN entries ON entries.id = prompts.entry WHERE {where}",

@@ -9,12 +9,13 @@ import pytest
 from fakes.clock import FakeClock
 
 from penstock.cache.v1 import cache_pb2_grpc
+from penstock_cache.database_store import DatabaseStore
 from penstock_cache.service import CacheServicer
-from penstock_cache.sqlite_store import SqliteStore
+from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_shared.server import GrpcServer
 from penstock_shared.tracing import Tracer
 
-OpenStore = Callable[..., SqliteStore]
+OpenStore = Callable[..., DatabaseStore]
 StartService = Callable[..., Awaitable[cache_pb2_grpc.CacheServiceStub]]
 
 
@@ -29,10 +30,9 @@ def open_store(tmp_path: Path, clock: FakeClock) -> Iterator[OpenStore]:
     """Opens stores over one file; they are closed at the end."""
     opened = []
 
-    def open_it(*, max_bytes: int = 1 << 20, max_pending: int = 64) -> SqliteStore:
-        store = SqliteStore(
-            tmp_path / "cache.db", max_bytes=max_bytes, num_readers=2, max_pending=max_pending, wall_clock=clock
-        )
+    def open_it(*, max_bytes: int = 1 << 20, max_pending: int = 64) -> DatabaseStore:
+        database = SqliteDatabase(tmp_path / "cache.db", num_readers=2, max_writes=2 * max_pending)
+        store = DatabaseStore(database, max_bytes=max_bytes, max_pending=max_pending, wall_clock=clock)
         opened.append(store)
         return store
 

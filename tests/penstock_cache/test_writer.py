@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock_cache.sqlite_transactions import SqliteTransactions
 from penstock_cache.writer import Writer
 
 
@@ -20,9 +21,9 @@ def connection(tmp_path: Path) -> sqlite3.Connection:
 
 
 @pytest.fixture
-def writer(connection: sqlite3.Connection) -> Iterator[Writer]:
+def writer(connection: sqlite3.Connection) -> Iterator[Writer[sqlite3.Connection]]:
     """A writer that lets eight wait."""
-    made = Writer(connection, max_waiting=8)
+    made = Writer(SqliteTransactions(connection), max_waiting=8)
     yield made
     made.close()
 
@@ -30,7 +31,7 @@ def writer(connection: sqlite3.Connection) -> Iterator[Writer]:
 class Gate:
     """A write that holds the thread until the test lets it go."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer[sqlite3.Connection]) -> None:
         self._entered, self._open = threading.Event(), threading.Event()
         self.done = writer.submit(self._wait)
         assert self._entered.wait(10)
@@ -58,7 +59,7 @@ def numbers(tmp_path: Path) -> list[int]:
 
 
 def test_what_waits_together_is_committed_together(
-    writer: Writer, connection: sqlite3.Connection, tmp_path: Path
+    writer: Writer[sqlite3.Connection], connection: sqlite3.Connection, tmp_path: Path
 ) -> None:
     """One sync of the disk serves all."""
     begun: list[str] = []
@@ -71,7 +72,7 @@ def test_what_waits_together_is_committed_together(
     assert numbers(tmp_path) == [0, 1, 2, 3, 4]
 
 
-def test_a_write_that_fails_takes_back_itself_alone(writer: Writer, tmp_path: Path) -> None:
+def test_a_write_that_fails_takes_back_itself_alone(writer: Writer[sqlite3.Connection], tmp_path: Path) -> None:
     """Strangers share a batch."""
 
     def insert_two(connection: sqlite3.Connection) -> None:
@@ -87,7 +88,7 @@ def test_a_write_that_fails_takes_back_itself_alone(writer: Writer, tmp_path: Pa
     assert numbers(tmp_path) == [1, 2]
 
 
-def test_a_defect_of_one_write_does_not_end_the_thread(writer: Writer, tmp_path: Path) -> None:
+def test_a_defect_of_one_write_does_not_end_the_thread(writer: Writer[sqlite3.Connection], tmp_path: Path) -> None:
     """Without the thread every later write would hang."""
 
     def defect(_connection: sqlite3.Connection) -> None:
@@ -99,7 +100,9 @@ def test_a_defect_of_one_write_does_not_end_the_thread(writer: Writer, tmp_path:
     assert numbers(tmp_path) == [1]
 
 
-def test_a_batch_that_the_database_takes_back_is_told_to_everyone_in_it(writer: Writer, tmp_path: Path) -> None:
+def test_a_batch_that_the_database_takes_back_is_told_to_everyone_in_it(
+    writer: Writer[sqlite3.Connection], tmp_path: Path
+) -> None:
     """Nobody may believe that a lost write is on disk. A full disk does it too; here a conflict clause."""
 
     def fail_all(connection: sqlite3.Connection) -> None:
@@ -115,7 +118,7 @@ def test_a_batch_that_the_database_takes_back_is_told_to_everyone_in_it(writer: 
     assert numbers(tmp_path) == [3]
 
 
-def test_over_the_bound_a_write_is_refused(writer: Writer) -> None:
+def test_over_the_bound_a_write_is_refused(writer: Writer[sqlite3.Connection]) -> None:
     """A slow disk must not fill the memory."""
     gate = Gate(writer)
     for number in range(8):
@@ -127,7 +130,7 @@ def test_over_the_bound_a_write_is_refused(writer: Writer) -> None:
 
 def test_closing_finishes_what_waits(connection: sqlite3.Connection, tmp_path: Path) -> None:
     """A drain loses no answer."""
-    writer = Writer(connection, max_waiting=8)
+    writer = Writer(SqliteTransactions(connection), max_waiting=8)
     gate = Gate(writer)
     for number in range(4):
         writer.submit(insert(number))

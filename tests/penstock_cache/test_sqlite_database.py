@@ -9,11 +9,12 @@ import pytest
 from fakes.cache_entries import entry, found, key, near, semantic
 from fakes.clock import FakeClock
 
+from penstock_cache.database_store import DatabaseStore
 from penstock_cache.semantic.graph_files import GraphFiles
-from penstock_cache.sqlite_store import SqliteStore
+from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_shared.errors import ResourceExhaustedError, UnavailableError
 
-OpenStore = Callable[..., SqliteStore]
+OpenStore = Callable[..., DatabaseStore]
 
 
 async def test_calls_over_the_bound_are_refused_at_once(open_store: OpenStore) -> None:
@@ -22,7 +23,7 @@ async def test_calls_over_the_bound_are_refused_at_once(open_store: OpenStore) -
     calls = await asyncio.gather(*(store.lookup(key("a")) for _ in range(10)), return_exceptions=True)
     assert sum(isinstance(call, ResourceExhaustedError) for call in calls) == 6
     assert await store.lookup(key("a")) is None
-    assert repr(store) == "SqliteStore(cache.db, pending=0/4)"
+    assert repr(store) == "DatabaseStore(cache.db, pending=0/4)"
 
 
 async def test_a_lookup_does_not_wait_for_a_writer(open_store: OpenStore, tmp_path: Path) -> None:
@@ -61,34 +62,29 @@ async def test_an_index_that_was_damaged_on_disk_is_made_again(tmp_path: Path, c
     nearest = [f"{number}" for number in range(8)]
     assert await near(store, [1, 0]) == nearest
     wait_for_graphs(store)
-    assert repr(store._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
+    assert repr(store._database._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
     store.close()
     size = damage_graph(tmp_path)
     store = open_with_graphs(tmp_path, clock)
     assert await near(store, [1, 0]) == nearest
     wait_for_graphs(store)
-    assert repr(store._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
+    assert repr(store._database._index) == "VectorIndex(scopes=1, graphs=1, vectors=30)"
     assert await near(store, [1, 0]) == nearest
     store.close()
     assert damage_graph(tmp_path) == size  # a whole one was saved in its place
 
 
-def open_with_graphs(directory: Path, clock: FakeClock) -> SqliteStore:
+def open_with_graphs(directory: Path, clock: FakeClock) -> DatabaseStore:
     """A store whose scopes get a graph from 20 prompts on."""
-    return SqliteStore(
-        directory / "cache.db",
-        max_bytes=1 << 20,
-        num_readers=1,
-        max_pending=64,
-        wall_clock=clock,
-        make_graphs=GraphFiles,
-        min_graph_size=20,
+    database = SqliteDatabase(
+        directory / "cache.db", num_readers=1, max_writes=64, make_graphs=GraphFiles, min_graph_size=20
     )
+    return DatabaseStore(database, max_bytes=1 << 20, max_pending=64, wall_clock=clock)
 
 
-def wait_for_graphs(store: SqliteStore) -> None:
+def wait_for_graphs(store: DatabaseStore) -> None:
     """Until nothing is being made or saved."""
-    store._index._makers.submit(lambda: None).result()
+    store._database._index._makers.submit(lambda: None).result()
 
 
 def damage_graph(directory: Path) -> int:

@@ -1,23 +1,20 @@
-"""The store on one machine: a SQLite database in WAL mode, whose readers and one writer do not wait for each other."""
+"""The store over a database."""
 
 import asyncio
 import queue
-import sqlite3
-import threading
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from penstock_cache import export_statements, label_statements, prompt_statements, statements
-from penstock_cache.database_file import connect, prepare
+from penstock_cache.connection import Connection
+from penstock_cache.database import Database
 from penstock_cache.decision.label import Label
 from penstock_cache.entries import (
     ExactKey,
@@ -32,11 +29,8 @@ from penstock_cache.entries import (
     Totals,
 )
 from penstock_cache.prompt_changes import PromptChange
-from penstock_cache.prompt_search import PromptSearch
 from penstock_cache.semantic.prompts import EncodedPrompt
-from penstock_cache.semantic.vector_index import Graphs, VectorIndex
 from penstock_cache.use_counts import UseCounts
-from penstock_cache.writer import Write, Writer
 from penstock_shared.errors import ResourceExhaustedError, UnavailableError
 from penstock_shared.logs import get_logger
 
@@ -44,63 +38,37 @@ T = TypeVar("T")
 _RETRY_AFTER_S = 0.1
 _EXPORT_PAGE = 100
 _MAX_LABELS = 20_000
-# Up to here comparing every vector takes about a millisecond, and nothing is missed.
-MIN_GRAPH_SIZE = 20_000
 
 Change = Callable[..., T]  # of a connection, and the list `changes` to which it adds what it did to prompts
 
 
-class SqliteStore:
-    """Keeps entries in one file. `Store` has the contract.
+class DatabaseStore:
+    """Keeps entries in a database. `Store` has the contract.
 
     Args:
-        path: of the database; made where there is none.
+        database: where; closed with the store.
         max_bytes: budget of all entries together.
-        num_readers: how many lookups run at once, and how many searches beside them.
         max_pending: how many calls may run or wait.
         wall_clock: seconds since the epoch; entries outlive this process.
-        make_graphs: of a directory, what keeps the graphs of large scopes there; None: searches are exact.
-        min_graph_size: prompts of a scope from which on it gets a graph.
 
     Attributes:
         num_evictions: by tenant, since the start.
-
-    Raises:
-        FailedPreconditionError: a newer version has written the file.
-        UnavailableError: the file cannot be used.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        max_bytes: int,
-        num_readers: int,
-        max_pending: int,
-        wall_clock: Callable[[], float],
-        make_graphs: Callable[[Path], Graphs] | None = None,
-        min_graph_size: int = MIN_GRAPH_SIZE,
+        self, database: Database, *, max_bytes: int, max_pending: int, wall_clock: Callable[[], float]
     ) -> None:
-        prepare(path)
-        self._path = path
+        self._database = database
         self._max_bytes = max_bytes
         self._max_pending = max_pending
         self._wall_clock = wall_clock
         self._num_pending = 0
-        self._readers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-reader")
-        # Searches take longer, above all the first of a scope; a lookup by key must not wait behind them.
-        self._searchers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-searcher")
-        self._reader = threading.local()
-        self._writer = Writer(connect(path), max_waiting=2 * max_pending)
-        graphs = self._open_graphs(make_graphs) if make_graphs else None
-        self._index = VectorIndex(graphs, min_graph_size=min_graph_size)
-        self._search = PromptSearch(self._index)
         self._uses = UseCounts()
         self._log = get_logger("store")
         self.num_evictions: Counter[str] = Counter()
 
     def __repr__(self) -> str:
-        return f"SqliteStore({self._path.name}, pending={self._num_pending}/{self._max_pending})"
+        return f"DatabaseStore({self._database!r}, pending={self._num_pending}/{self._max_pending})"
 
     async def lookup(self, key: ExactKey) -> StoredEntry | None:
         """The entry of that key, unless it has expired; a found one counts as used."""
@@ -116,8 +84,8 @@ class SqliteStore:
 
     async def neighbours(self, scope: PromptScope, vector: NDArray[np.float32], limit: int) -> list[Neighbour]:
         """The nearest prompts of a scope whose answers have not expired, nearest first."""
-        find = partial(self._search.neighbours, scope=scope, vector=vector, limit=limit, now_s=self._wall_clock())
-        return await self._run(lambda: self._searchers.submit(lambda: find(self._reader_connection())))
+        now_s = self._wall_clock()
+        return await self._run(lambda: self._database.neighbours(scope, vector, limit, now_s))
 
     async def put(self, entry: NewEntry) -> str | None:
         """Keeps an entry; others go where it does not fit."""
@@ -135,7 +103,7 @@ class SqliteStore:
         """Removes what has expired and returns how many."""
         now_s = self._wall_clock()
 
-        def clean(connection: sqlite3.Connection, *, changes: list[PromptChange]) -> int:
+        def clean(connection: Connection, *, changes: list[PromptChange]) -> int:
             statements.note_uses(connection, self._uses.take(), now_s)
             label_statements.remove_oldest(connection, _MAX_LABELS)
             num_removed = statements.remove_expired(connection, now_s, changes)
@@ -143,7 +111,7 @@ class SqliteStore:
             return num_removed
 
         num_removed = await self._write(clean)
-        self._index.save()
+        self._database.tidy()
         return num_removed
 
     async def totals(self, tenant: str) -> Totals:
@@ -152,9 +120,8 @@ class SqliteStore:
 
     async def add_label(self, tenant: str, model: str, label: Label) -> None:
         """Keeps what an exploration showed."""
-        await self._run(
-            lambda: self._writer.submit(partial(label_statements.insert, tenant=tenant, model=model, label=label))
-        )
+        insert = partial(label_statements.insert, tenant=tenant, model=model, label=label)
+        await self._run(lambda: self._database.write(insert, ()))
 
     async def labels(self, tenant: str, model: str, *, after: int = 0, limit: int = 10_000) -> list[StoredLabel]:
         """The newest labels with numbers above `after`, oldest first."""
@@ -190,18 +157,15 @@ class SqliteStore:
         return await self._insert(exported, is_restored=True)
 
     def close(self) -> None:
-        """Finishes the writes that wait, and saves the graphs."""
-        self._readers.shutdown(cancel_futures=True)
-        self._searchers.shutdown(cancel_futures=True)
-        self._writer.close()
-        self._index.close()
+        """Finishes the writes that wait."""
+        self._database.close()
 
     async def _insert(self, new: ExportedEntry, *, is_restored: bool = False) -> str | None:
         if statements.size_of(new.entry) > self._max_bytes:
             return None
         entry_id, now_s = uuid.uuid4().hex, self._wall_clock()
 
-        def insert(connection: sqlite3.Connection, *, changes: list[PromptChange]) -> Counter[str] | None:
+        def insert(connection: Connection, *, changes: list[PromptChange]) -> Counter[str] | None:
             statements.note_uses(connection, self._uses.take(), now_s)
             if is_restored and export_statements.is_older(connection, new):
                 return None
@@ -214,19 +178,12 @@ class SqliteStore:
         self.num_evictions += evicted
         return entry_id
 
-    async def _read(self, read: Write[T]) -> T:
-        return await self._run(lambda: self._readers.submit(lambda: read(self._reader_connection())))
+    async def _read(self, read: Callable[[Connection], T]) -> T:
+        return await self._run(lambda: self._database.read(read))
 
     async def _write(self, change: Change[T]) -> T:
-        """The result of a change, once it is on disk; the index follows before anybody is told."""
         changes: list[PromptChange] = []
-
-        def submit() -> Future[T]:
-            written = self._writer.submit(lambda connection: change(connection, changes=changes))
-            written.add_done_callback(lambda done: None if done.exception() else self._index.apply(changes))
-            return written
-
-        return await self._run(submit)
+        return await self._run(lambda: self._database.write(partial(change, changes=changes), changes))
 
     async def _run(self, submit: Callable[[], Future[T]]) -> T:
         """The result of what `submit` starts. A caller that leaves takes back what has not begun, but no write."""
@@ -240,7 +197,7 @@ class SqliteStore:
             return await asyncio.wrap_future(future)
         except queue.Full:
             raise self._too_busy() from None
-        except sqlite3.Error as error:
+        except self._database.error as error:
             self._log.error("the database failed", error=str(error))
             raise UnavailableError("the cache's database failed", retry_after_s=_RETRY_AFTER_S) from error
 
@@ -250,17 +207,3 @@ class SqliteStore:
     def _too_busy(self) -> ResourceExhaustedError:
         message = f"the cache has {self._num_pending} calls pending; its maximum is {self._max_pending}"
         return ResourceExhaustedError(message, quota="cache_pending_calls", retry_after_s=_RETRY_AFTER_S)
-
-    def _open_graphs(self, make_graphs: Callable[[Path], Graphs]) -> Graphs:
-        """Graphs of another database, which was set aside or is no more, must not be taken for this one's."""
-        with closing(connect(self._path, is_reader=True)) as connection:
-            graphs = make_graphs(self._path.with_suffix(".graphs") / prompt_statements.database_id(connection))
-            graphs.keep_only(prompt_statements.scopes(connection))
-            return graphs
-
-    def _reader_connection(self) -> sqlite3.Connection:
-        """This thread's own."""
-        connection: sqlite3.Connection | None = getattr(self._reader, "connection", None)
-        if connection is None:
-            connection = self._reader.connection = connect(self._path, is_reader=True)
-        return connection
