@@ -47,5 +47,5 @@ def _exported(connection: Connection, tenant: str, row: tuple[Any, ...]) -> Expo
 def _semantic(connection: Connection, row: list[Any]) -> SemanticPart:
     context_digest, encoder_fingerprint, cluster, text, vector, detail = row
     return SemanticPart(
-        context_digest, EncodedPrompt(text, connection.to_vector(vector), detail), encoder_fingerprint, cluster
+        context_digest, EncodedPrompt(text.decode(), connection.to_vector(vector), detail), encoder_fingerprint, cluster
     )

@@ -28,7 +28,7 @@ def insert(connection: Connection, new: StoredPrompt, changes: list[PromptChange
     scope, prompt = _make_scope(connection, new.scope), new.prompt
     (row,) = connection.execute(
         "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (new.entry, scope, new.cluster, prompt.text, connection.to_column(prompt.vector), prompt.detail),
+        (new.entry, scope, new.cluster, prompt.text.encode(), connection.to_column(prompt.vector), prompt.detail),
     ).fetchone()
     changes.append(AddedPrompt(scope, row, prompt.vector))
 
@@ -72,7 +72,7 @@ def neighbours(
     )
     found = {}
     for name, entry_id, cluster, text, stored, detail in rows:
-        prompt = EncodedPrompt(text, connection.to_vector(stored), detail)
+        prompt = EncodedPrompt(text.decode(), connection.to_vector(stored), detail)
         found[name] = Neighbour(entry_id, cluster, float(prompt.vector @ vector), prompt)
     return found
 
@@ -83,7 +83,7 @@ def stale(connection: Connection, encoder_fingerprint: str, limit: int) -> list[
         "SELECT prompts.id, text FROM scopes JOIN prompts ON scope = scopes.id WHERE encoder_fingerprint != ? LIMIT ?",
         (encoder_fingerprint, limit),
     )
-    return [StalePrompt(*row) for row in rows]
+    return [StalePrompt(prompt_id, text.decode()) for prompt_id, text in rows]
 
 
 def replace(

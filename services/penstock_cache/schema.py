@@ -77,7 +77,7 @@ _MIGRATIONS = (
             entry INTEGER NOT NULL UNIQUE REFERENCES entries (id) ON DELETE CASCADE,
             scope INTEGER NOT NULL REFERENCES scopes (id),
             cluster TEXT NOT NULL,
-            text TEXT NOT NULL,
+            text BLOB NOT NULL,
             vector BLOB NOT NULL,
             detail BLOB NOT NULL
         )

@@ -5,11 +5,15 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import grpc
+import psycopg
 import pytest
 from fakes.clock import FakeClock
+from fakes.postgres_server import PostgresServer, running_postgres
 
 from penstock.cache.v1 import cache_pb2_grpc
+from penstock_cache.database import Database
 from penstock_cache.database_store import DatabaseStore
+from penstock_cache.postgres.database import PostgresDatabase
 from penstock_cache.service import CacheServicer
 from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_shared.server import GrpcServer
@@ -25,17 +29,38 @@ def clock() -> FakeClock:
     return FakeClock(1000.0)
 
 
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A server for all tests that do not stop it."""
+    with running_postgres() as server:
+        yield server
+
+
 @pytest.fixture
-def open_store(tmp_path: Path, clock: FakeClock) -> Iterator[OpenStore]:
-    """Opens stores over one file; they are closed at the end."""
+def empty_postgres(postgres: PostgresServer) -> PostgresServer:
+    """The server, with nothing of the cache in it."""
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute("DROP SCHEMA IF EXISTS penstock_cache CASCADE")
+    return postgres
+
+
+@pytest.fixture
+def open_store(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> Iterator[OpenStore]:
+    """Opens stores over one database, SQLite where no other is asked for; they are closed at the end."""
     opened = []
 
+    def open_database(max_writes: int) -> Database:
+        if getattr(request, "param", "sqlite") == "sqlite":
+            return SqliteDatabase(tmp_path / "cache.db", num_readers=2, max_writes=max_writes)
+        return PostgresDatabase(url, num_readers=2, max_writes=max_writes)
+
     def open_it(*, max_bytes: int = 1 << 20, max_pending: int = 64) -> DatabaseStore:
-        database = SqliteDatabase(tmp_path / "cache.db", num_readers=2, max_writes=2 * max_pending)
+        database = open_database(2 * max_pending)
         store = DatabaseStore(database, max_bytes=max_bytes, max_pending=max_pending, wall_clock=clock)
         opened.append(store)
         return store
 
+    url = request.getfixturevalue("empty_postgres").url if getattr(request, "param", "") == "postgres" else ""
     yield open_it
     for store in opened:
         store.close()

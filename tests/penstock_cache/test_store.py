@@ -10,6 +10,8 @@ from penstock_cache.entries import NewEntry, SelectBy, Selector
 from penstock_cache.statements import size_of
 from penstock_cache.store import Store
 
+pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+
 
 async def test_what_was_put_is_found_after_a_restart(open_store: OpenStore, clock: FakeClock) -> None:
     """Answers outlive the process."""

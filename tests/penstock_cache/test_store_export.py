@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from fakes.cache_entries import OpenStore, entry, found, key, near, scope, semantic
 from fakes.clock import FakeClock
 
 from penstock_cache.entries import ExactKey, ExportedEntry, SelectBy, Selector
 from penstock_cache.store import Store
+
+pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
 
 
 async def exported(store: Store, tenant: str = "acme") -> list[ExportedEntry]:

@@ -1,8 +1,11 @@
 """The contract of every store: what explorations showed."""
 
+import pytest
 from fakes.cache_entries import OpenStore
 
 from penstock_cache.decision.label import Label
+
+pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
 
 
 def label(number: int) -> Label:

@@ -11,6 +11,8 @@ from penstock_cache.entries import SelectBy, Selector
 from penstock_cache.statements import size_of
 from penstock_cache.store import Store
 
+pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
+
 
 async def put(store: Store, text: str, x: float, y: float, **options: str | float) -> str:
     """Keeps an entry whose prompt points to (x, y)."""

@@ -1,0 +1,1 @@
+"""The database that several instances share: Postgres with pgvector."""
