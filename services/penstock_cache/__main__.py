@@ -10,6 +10,7 @@ from pathlib import Path
 import uvloop
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock_cache.database import Database
 from penstock_cache.database_store import DatabaseStore
 from penstock_cache.semantic.vector_index import Graphs
 from penstock_cache.service import CacheServicer
@@ -17,7 +18,7 @@ from penstock_cache.settings import CacheSettings
 from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_cache.store import Store
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.errors import PenstockError
+from penstock_shared.errors import FailedPreconditionError, PenstockError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
@@ -58,14 +59,29 @@ async def _serve(settings: CacheSettings) -> None:
 
 
 def _open_store(settings: CacheSettings) -> DatabaseStore:
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
-    database = SqliteDatabase(
-        settings.state_dir / "cache.db",
-        num_readers=settings.num_readers,
-        max_writes=2 * settings.max_pending,
-        make_graphs=_make_graphs() if find_spec("usearch") else None,
+    return DatabaseStore(
+        _open_database(settings), max_bytes=settings.max_bytes, max_pending=settings.max_pending, wall_clock=time.time
     )
-    return DatabaseStore(database, max_bytes=settings.max_bytes, max_pending=settings.max_pending, wall_clock=time.time)
+
+
+def _open_database(settings: CacheSettings) -> Database:
+    num_readers, max_writes = settings.num_readers, 2 * settings.max_pending
+    if settings.postgres_url is not None:
+        return _open_postgres(settings.postgres_url.get_secret_value(), num_readers, max_writes)
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    make_graphs = _make_graphs() if find_spec("usearch") else None
+    return SqliteDatabase(
+        settings.state_dir / "cache.db", num_readers=num_readers, max_writes=max_writes, make_graphs=make_graphs
+    )
+
+
+def _open_postgres(url: str, num_readers: int, max_writes: int) -> Database:
+    """Of the extra `postgres`."""
+    if not find_spec("psycopg"):
+        raise FailedPreconditionError("PENSTOCK_CACHE_POSTGRES_URL needs psycopg: pip install 'penstock[postgres]'")
+    from penstock_cache.postgres.database import PostgresDatabase  # noqa: PLC0415
+
+    return PostgresDatabase(url, num_readers=num_readers, max_writes=max_writes)
 
 
 def _make_graphs() -> Callable[[Path], Graphs]:

@@ -1,6 +1,6 @@
 """What the cache service can be told, by environment variables that begin with PENSTOCK_CACHE_."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from penstock_shared.settings import ServiceSettings
@@ -9,10 +9,11 @@ _DAY_S = 24 * 60 * 60
 
 
 class CacheSettings(ServiceSettings):
-    """Settings of the cache service. Its database, `cache.db`, lies in the state directory.
+    """Settings of the cache service. Its database, `cache.db`, lies in the state directory unless Postgres is named.
 
     Attributes:
         bind: host:port to listen on; port 0 lets the system choose.
+        postgres_url: of the Postgres database, with pgvector, that this instance shares with others.
         max_bytes: what all stored answers may take together; what spares the least goes first.
         default_ttl_s: how long an answer is served whose writer does not say.
         max_ttl_s: the longest that a writer may say.
@@ -24,6 +25,7 @@ class CacheSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_CACHE_")
 
     bind: str = Field("127.0.0.1:50052", pattern=r"^.+:\d+$")
+    postgres_url: SecretStr | None = None
     max_bytes: int = Field(256 << 20, ge=1 << 16)
     default_ttl_s: float = Field(float(_DAY_S), gt=0)
     max_ttl_s: float = Field(float(90 * _DAY_S), gt=0)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from fakes.postgres_server import PostgresServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
@@ -103,6 +104,18 @@ async def test_a_kill_under_load_loses_nothing_that_was_confirmed(tmp_path: Path
     assert [answer.answer.choices[0].text.strip() for answer in answers] == [str(number) for number in confirmed]
 
 
+async def test_an_answer_put_at_one_instance_is_a_hit_at_another(
+    tmp_path: Path, empty_postgres: PostgresServer
+) -> None:
+    """Gateways may ask any of the instances that share a Postgres."""
+    variables = environment(tmp_path, PENSTOCK_CACHE_POSTGRES_URL=empty_postgres.url)
+    async with running(variables) as (_, one), running(variables) as (_, other):
+        await cache_pb2_grpc.CacheServiceStub(one).Put(put(7))
+        found = await cache_pb2_grpc.CacheServiceStub(other).Lookup(cache_pb2.LookupRequest(key=key(7)))
+    assert found.outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
+    assert found.answer.choices[0].text.strip() == "7"
+
+
 async def test_expired_answers_are_removed_without_being_asked_for(tmp_path: Path) -> None:
     """Nobody looks up an old answer again; it must not take room for ever."""
     variables = environment(tmp_path, PENSTOCK_CACHE_DEFAULT_TTL_S="0.01", PENSTOCK_CACHE_SWEEP_INTERVAL_S="0.05")
@@ -142,6 +155,7 @@ def test_a_database_of_a_newer_version_ends_the_start_with_one_line(tmp_path: Pa
         ({"PENSTOCK_CACHE_MAX_BYTES": "10"}, "error: PENSTOCK_CACHE_MAX_BYTES: got '10'"),
         ({"PENSTOCK_CACHE_BIND": "somewhere"}, "error: PENSTOCK_CACHE_BIND: got 'somewhere'"),
         ({"PENSTOCK_STATE_DIR": "/proc/none"}, "error: [Errno 2]"),
+        ({"PENSTOCK_CACHE_POSTGRES_URL": "postgresql://127.0.0.1:1"}, "error: cannot use the cache's Postgres"),
     ],
 )
 def test_a_start_that_fails_says_why_in_one_line(tmp_path: Path, variables: dict[str, str], line: str) -> None:

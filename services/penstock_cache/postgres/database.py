@@ -46,7 +46,8 @@ class PostgresDatabase:
             with self._connect_raw() as connection:
                 schema.migrate(connection)
         except psycopg.Error as error:
-            raise UnavailableError(f"cannot use the cache's Postgres: {error}") from error
+            reason = " ".join(str(error).split())  # libpq's has several lines
+            raise UnavailableError(f"cannot use the cache's Postgres: {reason}") from error
         self._readers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-reader")
         self._searchers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-searcher")
         self._own = threading.local()
