@@ -26,6 +26,7 @@ class CacheOutcome(StrEnum):
     EXACT_HIT = "exact_hit"
     SEMANTIC_HIT = "semantic_hit"
     JOINED = "joined"
+    EXPLORED = "explored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,16 @@ class CacheReport:
         score: estimated probability that the stored answer serves this request.
         max_error_rate: the error bound that the decision was made under.
         reason: why, in a few words.
+        similarity: cosine of the two prompts' vectors.
+        error_bound: upper bound of the probability that the stored answer is wrong here.
     """
 
     outcome: CacheOutcome
     score: float | None = None
     max_error_rate: float | None = None
     reason: str = ""
+    similarity: float | None = None
+    error_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,8 @@ def _cache(message: inference_pb2.CacheReport) -> CacheReport:
         score=message.score if message.HasField("score") else None,
         max_error_rate=message.max_error_rate if message.HasField("max_error_rate") else None,
         reason=message.reason,
+        similarity=message.similarity if message.HasField("similarity") else None,
+        error_bound=message.error_bound if message.HasField("error_bound") else None,
     )
 
 

@@ -20,8 +20,11 @@ from penstock_gateway.admin_messages import status_response
 from penstock_gateway.admin_service import SERVICE_NAME as ADMIN_SERVICE_NAME
 from penstock_gateway.admin_service import AdminService
 from penstock_gateway.cache.answer_cache import AnswerCache
+from penstock_gateway.cache.cache_admin import CacheAdmin
 from penstock_gateway.cache.cache_client import CacheClient
 from penstock_gateway.cache.circuit_breaker import CircuitBreaker
+from penstock_gateway.cache.error_rates import ErrorRates
+from penstock_gateway.cache.planner import CachePlanner
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.dispatch.directory_file import DirectoryFile
@@ -159,6 +162,10 @@ class Gateway:
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
         self.models = ModelCatalog(time.time)
+        self._limits = Limits(
+            settings.max_input_bytes, settings.max_output_tokens, max_constraint_bytes=settings.max_constraint_bytes
+        )
+        self._planner = self._make_planner(settings)
         self._tracer = tracer
 
     @asynccontextmanager
@@ -175,9 +182,7 @@ class Gateway:
             tokenizer_channel = await stack.enter_async_context(self._open_channel(self._settings.tokenizer_address))
             fleet_channel = await stack.enter_async_context(self._open_channel(self._settings.fleet_address))
             tokenizer = TokenizerClient(tokenizer_channel)
-            cache_client = await self._cache_client(stack)
-            self._cache = AnswerCache(cache_client)
-            stack.push_async_callback(self._cache.close)
+            cache_admin = await self._connect_cache(stack)
             self._vocabularies = VocabularyStore(tokenizer.fetch_vocabulary)
             stack.push_async_callback(self._vocabularies.close)
             self._constraints = ConstraintChecker(
@@ -193,7 +198,7 @@ class Gateway:
             stack.callback(self._disk.shutdown)
             readiness = self._readiness(tokenizer)
             self.missing = readiness.missing
-            await self._listen_to_operators(stack, cache_client)
+            await self._listen_to_operators(stack, cache_admin)
             await self._listen(stack, tokenizer, readiness)
             saved = self._directory_file.load()
             if saved is not None:
@@ -207,14 +212,20 @@ class Gateway:
                 for task in tasks:
                     task.cancel()
 
-    async def _cache_client(self, stack: AsyncExitStack) -> CacheClient | None:
-        if self._settings.cache_address is None:
-            return None
-        channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
-        return CacheClient(channel, CircuitBreaker(time.monotonic))
+    async def _connect_cache(self, stack: AsyncExitStack) -> CacheAdmin | None:
+        """The cache as requests use it, and, returned, as operators do."""
+        client = admin = None
+        if self._settings.cache_address is not None:
+            channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
+            client, admin = CacheClient(channel, CircuitBreaker(time.monotonic)), CacheAdmin(channel)
+        self._cache = AnswerCache(client, self._metrics.observe_exploration)
+        stack.push_async_callback(self._cache.close)
+        return admin
 
-    async def _listen_to_operators(self, stack: AsyncExitStack, cache: CacheClient | None) -> None:
-        service = AdminService(status=self._status, cache=cache)
+    async def _listen_to_operators(self, stack: AsyncExitStack, cache: CacheAdmin | None) -> None:
+        service = AdminService(
+            status=self._status, cache=cache, planner=self._planner, models=self.models, limits=self._limits
+        )
         admin_pb2_grpc.add_AdminServiceServicer_to_server(service, self.admin.server)
         self.admin_address = _with_port(self._settings.admin_bind, await self.admin.start())
         stack.push_async_callback(self.admin.drain, 0)
@@ -228,11 +239,7 @@ class Gateway:
         stack.push_async_callback(self.server.drain, 0)
 
     def _service(self, tokenizer: TokenizerClient) -> InferenceService:
-        limits = Limits(
-            self._settings.max_input_bytes,
-            self._settings.max_output_tokens,
-            max_constraint_bytes=self._settings.max_constraint_bytes,
-        )
+        limits = self._limits
         identifiers = _identifiers()
         embedder = Embedder(
             models=self.models,
@@ -257,6 +264,7 @@ class Gateway:
             vocabularies=self._vocabularies,
             constraints=self._constraints,
             flights=self.flights,
+            planner=self._planner,
             cache=self._cache,
             tracer=self._tracer,
             metrics=self._metrics,
@@ -273,6 +281,16 @@ class Gateway:
             max_message_bytes=self._settings.max_message_bytes,
             max_request_s=self._settings.max_request_s,
             server_version=_version(),
+        )
+
+    def _make_planner(self, settings: GatewaySettings) -> CachePlanner:
+        rates = ErrorRates(
+            self._doors.tenants.cache_max_error_rate_of,
+            settings.cache_max_error_rate_by_model,
+            settings.cache_max_error_rate,
+        )
+        return CachePlanner(
+            rates, has_service=settings.cache_address is not None, max_output_tokens=settings.max_output_tokens
         )
 
     def _status(self) -> admin_pb2.GetStatusResponse:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from penstock.admin.v1 import admin_pb2
+from penstock.cache.v1 import cache_pb2
 from penstock.types.v1 import types_pb2
 from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.dispatch.replica_link import ReplicaLink
@@ -11,6 +12,7 @@ from penstock_gateway.quotas.admission import Admission
 from penstock_shared.errors import InvalidArgumentError
 
 _MAX_TAGS = 16
+_SELECTORS = ("tags", "all", "entry_id", "model_revision")
 
 
 def status_response(
@@ -32,20 +34,31 @@ def status_response(
     )
 
 
-def tags_to_invalidate(request: admin_pb2.InvalidateCacheRequest) -> tuple[str, ...]:
-    """Which answers are to go; none: all of the tenant.
+def invalidations(request: admin_pb2.InvalidateCacheRequest) -> list[cache_pb2.InvalidateRequest]:
+    """What is asked of the cache: one request for each tag, else one.
 
     Raises:
-        InvalidArgumentError: no tenant is named, or not exactly one of tags and all.
+        InvalidArgumentError: no tenant is named, or not exactly one of tags, all, entry_id and model_revision.
     """
-    if not request.tenant:
-        raise InvalidArgumentError("tenant", "", "the name of a tenant")
-    if bool(request.tags) == request.all:
-        given = "both" if request.all else "nothing"
-        raise InvalidArgumentError("tags", given, "exactly one of tags and all = true")
+    check_tenant(request.tenant)
+    given = [name for name in _SELECTORS if getattr(request, name)]
+    if len(given) != 1:
+        raise InvalidArgumentError("tags", " and ".join(given) or "nothing", f"exactly one of {', '.join(_SELECTORS)}")
     if len(request.tags) > _MAX_TAGS:
         raise InvalidArgumentError("tags", f"{len(request.tags)} entries", f"at most {_MAX_TAGS} entries")
-    return tuple(request.tags)
+    if request.tags:
+        return [cache_pb2.InvalidateRequest(tenant=request.tenant, tag=tag) for tag in request.tags]
+    if request.entry_id:
+        return [cache_pb2.InvalidateRequest(tenant=request.tenant, entry_id=request.entry_id)]
+    if request.model_revision:
+        return [cache_pb2.InvalidateRequest(tenant=request.tenant, model_revision=request.model_revision)]
+    return [cache_pb2.InvalidateRequest(tenant=request.tenant, all=True)]
+
+
+def check_tenant(tenant: str) -> None:
+    """Raises `InvalidArgumentError` where no tenant is named: nothing goes over all of them by default."""
+    if not tenant:
+        raise InvalidArgumentError("tenant", "", "the name of a tenant")
 
 
 def _model_status(model: ServedModel, dispatcher: Dispatcher) -> admin_pb2.ModelStatus:
@@ -56,7 +69,11 @@ def _model_status(model: ServedModel, dispatcher: Dispatcher) -> admin_pb2.Model
         for criticality, num_requests in (queue.lengths().items() if queue is not None else ())
     ]
     return admin_pb2.ModelStatus(
-        name=name, revision=model.spec.revision, num_ready_replicas=dispatcher.num_ready(name), queue=depths
+        name=name,
+        revision=model.spec.revision,
+        num_ready_replicas=dispatcher.num_ready(name),
+        queue=depths,
+        has_chat_template=bool(model.spec.template_fingerprint),
     )
 
 

@@ -9,7 +9,6 @@ from penstock_shared.errors import UnimplementedError
 # Name of a field whose mechanism does not exist yet -> whether a request asks for it.
 _UNIMPLEMENTED_FIELDS: Mapping[str, Callable[[GenerationRequest], bool]] = {
     "echo": lambda request: request.is_echoing,
-    "cache.max_error_rate": lambda request: bool(request.cache.max_error_rate),
 }
 UNIMPLEMENTED_RPCS = ("Resume",)
 UNIMPLEMENTED = (*_UNIMPLEMENTED_FIELDS, *UNIMPLEMENTED_RPCS)

@@ -237,7 +237,12 @@ def _started(event: Started) -> inference_pb2.Started:
 
 def _cache_report(report: CacheReport) -> inference_pb2.CacheReport:
     return inference_pb2.CacheReport(
-        outcome=inference_pb2.CacheOutcome.ValueType(report.outcome.value), reason=report.reason
+        outcome=inference_pb2.CacheOutcome.ValueType(report.outcome.value),
+        score=report.score,
+        max_error_rate=report.max_error_rate,
+        reason=report.reason,
+        similarity=report.similarity,
+        error_bound=report.error_bound,
     )
 
 

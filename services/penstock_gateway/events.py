@@ -23,15 +23,21 @@ class CacheOutcome(enum.IntEnum):
     BYPASSED = 2
     MISS = 3
     EXACT_HIT = 4
+    SEMANTIC_HIT = 5
     JOINED = 6
+    EXPLORED = 7
 
 
 @dataclass(frozen=True, slots=True)
 class CacheReport:
-    """What the cache did for a request, and why."""
+    """What the cache did for a request, and why; numbers as in `inference.v1.CacheReport`."""
 
     outcome: CacheOutcome
     reason: str
+    max_error_rate: float | None = None
+    score: float | None = None
+    similarity: float | None = None
+    error_bound: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

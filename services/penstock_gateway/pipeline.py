@@ -3,18 +3,19 @@
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 
 from penstock_gateway.answer import Answer, FoundAnswer, GeneratedAnswer
 from penstock_gateway.answer_buffer import AnswerBuffer
 from penstock_gateway.beside import beside
-from penstock_gateway.cache.answer_cache import AnswerCache, CacheUse
-from penstock_gateway.cache.answer_key import answer_digest, is_determined
+from penstock_gateway.cache.answer_cache import AnswerCache
 from penstock_gateway.cache.cache_client import Finding
+from penstock_gateway.cache.planner import CachePlanner, CacheUse
 from penstock_gateway.cache.stored_answer import StoredAnswer, answer_of, events_of
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.constraints.checker import ConstraintChecker
 from penstock_gateway.dispatch.single_flight import SingleFlight
-from penstock_gateway.events import CacheOutcome, CacheReport, Started
+from penstock_gateway.events import CacheOutcome, CacheReport, Started, Usage
 from penstock_gateway.follower import Follower
 from penstock_gateway.generation import Generation, Job
 from penstock_gateway.identity.tenants import Tenants
@@ -22,7 +23,7 @@ from penstock_gateway.interruption import Interruption
 from penstock_gateway.models import ModelCatalog
 from penstock_gateway.quotas.admission import Admission
 from penstock_gateway.quotas.rate_limiter import RateLimiter
-from penstock_gateway.requests import CacheMode, GenerationRequest, Input
+from penstock_gateway.requests import GenerationRequest, Input
 from penstock_gateway.running_request import Identifiers, RunningRequest
 from penstock_gateway.sampling import ResolvedSampling, resolve_sampling
 from penstock_gateway.telemetry.metrics import GatewayMetrics
@@ -61,6 +62,7 @@ class Pipeline:
         vocabularies: for decoding outputs.
         constraints: tries out what outputs are to conform to.
         flights: runs generations, one for equal requests.
+        planner: decides what the cache may do.
         cache: finds and keeps answers.
         tracer: records the spans.
         metrics: counts.
@@ -81,6 +83,7 @@ class Pipeline:
         vocabularies: VocabularyStore,
         constraints: ConstraintChecker,
         flights: SingleFlight,
+        planner: CachePlanner,
         cache: AnswerCache,
         tracer: Tracer,
         metrics: GatewayMetrics,
@@ -97,6 +100,7 @@ class Pipeline:
         self._vocabularies = vocabularies
         self._constraints = constraints
         self._flights = flights
+        self._planner = planner
         self._cache = cache
         self._tracer = tracer
         self._metrics = metrics
@@ -169,7 +173,8 @@ class Pipeline:
         charge = account.start(num_tokens)
         held.callback(charge.settle, 0)  # what is found, joined or fails before it is generated costs no tokens
         request.timeline.admitted()
-        use = self._plan(request, spec)
+        use = request.cache = self._planner.plan(asked, spec, request.tenant)
+        request.flight_key = use.flight_key
         buffer = self._make_buffer(interruption, is_streaming=request.is_streaming)
         begun = self._flights.find(request.flight_key)
         if begun is not None:
@@ -177,6 +182,7 @@ class Pipeline:
         finding, ids = await self._look_up_and_tokenize(given, spec, request, use)
         if finding.answer is not None:
             return self._found(request, spec, finding.report, finding.answer)
+        request.exploration_token = finding.exploration_token
         self._admission.settle(ticket, len(ids))
         vocabulary = await self._vocabularies.get(spec)
         begun = self._flights.find(request.flight_key)  # by an equal request, meanwhile
@@ -192,17 +198,6 @@ class Pipeline:
         follower = self._follow(generation, request, finding.report, buffer, held)
         self._flights.begin(request.flight_key, generation, follower)
         return GeneratedAnswer(generation, follower, is_streaming=request.is_streaming)
-
-    def _plan(self, request: RunningRequest, spec: ModelSpec) -> CacheUse:
-        """Whether there is one answer to the request, and who may share it: the cache, and equal requests under way."""
-        asked, digest = request.asked, None
-        if asked.cache.mode is not CacheMode.BYPASS and is_determined(asked, spec):
-            bound = self._limits.max_output_tokens
-            digest = answer_digest(asked, spec, tenant=request.tenant, max_output_tokens=bound)
-        is_shared = asked.cache.mode is CacheMode.USE and asked.sampling.prompt_logprobs is None
-        request.flight_key = digest if is_shared else None
-        use = request.cache = self._cache.plan(asked, digest, request.tenant)
-        return use
 
     def _join(self, begun: Generation, request: RunningRequest, buffer: AnswerBuffer, held: ExitStack) -> Answer:
         """Takes a share of what is being generated already."""
@@ -242,12 +237,22 @@ class Pipeline:
     async def _look_up_and_tokenize(
         self, given: Input, spec: ModelSpec, request: RunningRequest, use: CacheUse
     ) -> tuple[Finding, Sequence[int]]:
-        """Both at once. A hit needs no token ids, and does not wait for them."""
+        """Both at once. An exact hit does not wait for token ids: the very same prompt had them once.
+
+        Another wording's answer must not serve a prompt that would be refused, and the prompt's tokens are counted.
+        """
         if use.report is not None:
             return Finding(use.report), await self._prepare(given, spec, request)
         async with beside(self._prepare(given, spec, request)) as preparing:
             finding = await self._look_up(request, use)
-            return finding, () if finding.answer is not None else await preparing
+            if finding.answer is None:
+                return finding, await preparing
+            if finding.report.outcome is CacheOutcome.EXACT_HIT:
+                return finding, ()
+            ids = await preparing
+            request.timeline.tokenized()
+            usage = Usage(len(ids), finding.answer.usage.completion_tokens, cached_prompt_tokens=0)
+            return replace(finding, answer=replace(finding.answer, usage=usage)), ids
 
     async def _look_up(self, request: RunningRequest, use: CacheUse) -> Finding:
         """The cache's answer. Calls to the cache belong to the cache span."""
@@ -258,6 +263,7 @@ class Pipeline:
         finally:
             current_trace.reset(outer)
         request.timeline.looked_up(is_found=finding.answer is not None)
+        self._metrics.observe_lookup(finding.report, request.timeline)
         return finding
 
     def _found(self, request: RunningRequest, spec: ModelSpec, report: CacheReport, answer: StoredAnswer) -> Answer:
@@ -278,11 +284,13 @@ class Pipeline:
         return FoundAnswer(events, answer.usage, request.timeline, is_streaming=request.is_streaming)
 
     def _keep(self, request: RunningRequest) -> None:
-        """A complete answer goes to the cache, when the first of its clients has all of it."""
+        """An answer goes to the cache when the first of its clients has all of it, and with each that explores."""
         generation, use = request.generation, request.cache
-        if generation is not None and use is not None and use.digest is not None and not generation.is_kept:
+        if generation is None or use is None or use.key is None:
+            return
+        if not generation.is_kept or request.exploration_token:
             generation.is_kept = True
-            self._cache.keep(use, answer_of(generation), request.trace.request)
+            self._cache.keep(use, answer_of(generation), request.trace.request, request.exploration_token)
 
     async def _prepare(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
         """The prompt's ids. Meanwhile the constraint is tried out; either can refuse the request."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock_gateway.cache.answer_cache import CacheUse
+from penstock_gateway.cache.planner import CacheUse
 from penstock_gateway.cache.stored_answer import StoredAnswer
 from penstock_gateway.events import Started, Usage
 from penstock_gateway.follower import Follower
@@ -34,6 +34,7 @@ class RunningRequest:
         model: the name of the model that is meant, once that is known.
         flight_key: names its answer to requests that may share it; None: nobody may.
         cache: what the cache may do, once that is known.
+        exploration_token: goes back to the cache with the answer, where it wants to compare it.
         hit: what was told, where the answer was there already.
         generation: where it was not; perhaps shared.
         follower: its share of the generation.
@@ -51,6 +52,7 @@ class RunningRequest:
     model: str = UNKNOWN_MODEL
     flight_key: bytes | None = None
     cache: CacheUse | None = None
+    exploration_token: bytes = b""
     hit: tuple[Started, StoredAnswer] | None = None
     generation: Generation | None = None
     follower: Follower | None = None

@@ -1,9 +1,11 @@
 """What the gateway can be told, by environment variables that begin with PENSTOCK_GATEWAY_."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import NoDecode, SettingsConfigDict
 
 from penstock_shared.settings import ServiceSettings
 from penstock_shared.tls import TlsFiles
@@ -12,6 +14,18 @@ from penstock_shared.transport_limits import TransportLimits
 _ADDRESS = r"^.+:\d+$"
 # Between the end of a request by its deadline and the answer's last byte at the client.
 _LAST_WORDS_S = 10.0
+
+_ErrorRate = Annotated[float, Field(ge=0, le=1)]
+
+
+def _parse_rates(given: object) -> object:
+    """A table of NAME=RATE,NAME=RATE."""
+    if not isinstance(given, str):
+        return given
+    pairs = [pair.rpartition("=") for pair in given.split(",") if pair.strip()]
+    if not all(name.strip() for name, _, _ in pairs):
+        raise ValueError("allowed: NAME=RATE,NAME=RATE with rates in [0, 1]")
+    return {name.strip(): rate.strip() for name, _, rate in pairs}
 
 
 class GatewaySettings(ServiceSettings):
@@ -27,6 +41,9 @@ class GatewaySettings(ServiceSettings):
         tokenizer_address: of the tokenizer service.
         fleet_address: of the fleet, which knows models and replicas.
         cache_address: of the cache service; None: every answer is generated.
+        cache_max_error_rate: largest accepted share of wrong answers among requests that are compared by meaning, where
+            neither request nor tenant nor model says another; 0: only the very same request finds an answer.
+        cache_max_error_rate_by_model: the same for some models, as NAME=RATE,NAME=RATE.
         max_message_bytes: bound of one gRPC message.
         max_metadata_bytes: bound of one call's metadata.
         max_connections, max_streams_per_connection, max_calls: bounds of what is open at the same time.
@@ -67,6 +84,10 @@ class GatewaySettings(ServiceSettings):
     tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
     cache_address: str | None = Field(None, pattern=_ADDRESS)
+    cache_max_error_rate: _ErrorRate = 0.01
+    cache_max_error_rate_by_model: Annotated[Mapping[str, _ErrorRate], NoDecode, BeforeValidator(_parse_rates)] = Field(
+        {}
+    )
     max_message_bytes: int = Field(16 << 20, ge=1 << 16)
     max_metadata_bytes: int = Field(16 << 10, ge=1 << 10, le=1 << 20)
     max_connections: int = Field(1024, ge=1)

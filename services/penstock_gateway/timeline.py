@@ -14,7 +14,7 @@ class Timeline:
         clock_ns: the monotonic clock.
         arrived_wall_ns: the arrival by the wall clock, for spans.
         looking_ns, looked_up_ns: begin and end of the cache lookup, which goes beside tokenizing.
-        is_found: whether it found the answer; then nothing else was done.
+        is_found: whether it found the answer; then nothing was generated.
     """
 
     clock_ns: Callable[[], int] = field(repr=False)
@@ -80,12 +80,16 @@ class Timeline:
             ("cache", self.looking_ns, self.looked_up_ns),
         )
         generated = (
-            ("tokenize", self.admitted_ns, self.tokenized_ns),
             ("queue", self.tokenized_ns, self.dispatched_ns),
             ("prefill", self.dispatched_ns, self.first_token_ns),
             ("decode", self.first_token_ns, self.last_token_ns),
         )
-        instants = asked if self.is_found else asked + generated
+        tokenized = (("tokenize", self.admitted_ns, self.tokenized_ns),)
+        if self.is_found:
+            # The answer to the very same request was given before the prompt had become token ids.
+            instants = asked if self.tokenized_ns is None else asked + tokenized
+        else:
+            instants = asked + tokenized + generated
         end_ns = self.clock_ns() if self.ended_ns is None else self.ended_ns
         return [(name, begin, end_ns if end is None else end) for name, begin, end in instants if begin is not None]
 

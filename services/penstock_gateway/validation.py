@@ -172,6 +172,7 @@ def _check_logit_bias(sampling: SamplingRequest, spec: ModelSpec) -> None:
 
 def _check_cache(policy: CachePolicy, limits: Limits) -> None:
     _check("request.cache.ttl", policy.ttl_s, Range(0, limits.max_cache_ttl_s, excludes_minimum=True), unit="s")
+    _check("request.cache.max_error_rate", policy.max_error_rate, Range(0, 1))
     for index, tag in enumerate(policy.tags):
         _check(f"request.cache.tags[{index}]", _utf8_bytes(tag), Range(1, limits.max_cache_tag_bytes), unit="bytes")
     if policy.scope is not None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from penstock.admin.v1 import admin_pb2, admin_pb2_grpc
 from penstock.cache.v1 import cache_pb2
+from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.errors import UnavailableError
+from penstock_shared.errors import InvalidArgumentError, UnavailableError
 
 Metadata = Sequence[tuple[str, str]]
 OpenAdmin = Callable[..., Awaitable["_Admin"]]
@@ -50,6 +52,32 @@ class _Admin:
         request = admin_pb2.InvalidateCacheRequest(**fields)
         answer = await self.stub.InvalidateCache(request, metadata=self.metadata, timeout=10)
         return int(answer.num_removed)
+
+
+@dataclass(frozen=True)
+class _CachedAdmin:
+    """An operator's connection to a gateway with a cache."""
+
+    admin: _Admin
+    cache: ScriptedCache
+
+    async def ask(self, method: str, request: Any) -> Any:
+        """Calls a unary method."""
+        return await getattr(self.admin.stub, method)(request, metadata=self.admin.metadata, timeout=10)
+
+    async def explain(self, text: str = "Hi", **fields: Any) -> Any:
+        """What the cache would do for a request of tenant acme."""
+        request = inference_pb2.GenerationRequest(input=inference_pb2.Input(text=text), **fields)
+        return await self.ask("ExplainCache", admin_pb2.ExplainCacheRequest(tenant="acme", request=request))
+
+
+@pytest.fixture
+async def cached(open_admin: OpenAdmin) -> AsyncIterator[_CachedAdmin]:
+    """A gateway with a cache service."""
+    cache = ScriptedCache()
+    await cache.start()
+    yield _CachedAdmin(await open_admin(cache_address=cache.address), cache)
+    await cache.stop()
 
 
 @pytest.fixture
@@ -158,6 +186,16 @@ async def test_cached_answers_are_removed_by_tag_or_all_together(open_admin: Ope
     await cache.stop()
 
 
+async def test_one_answer_or_those_of_one_revision_are_removed(cached: "_CachedAdmin") -> None:
+    """What `penstock cache explain` named, and what other weights said."""
+    assert await cached.admin.invalidate(tenant="acme", entry_id="7") == 2
+    assert await cached.admin.invalidate(tenant="acme", model_revision="r1") == 2
+    assert cached.cache.invalidations == [
+        cache_pb2.InvalidateRequest(tenant="acme", entry_id="7"),
+        cache_pb2.InvalidateRequest(tenant="acme", model_revision="r1"),
+    ]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -166,6 +204,7 @@ async def test_cached_answers_are_removed_by_tag_or_all_together(open_admin: Ope
         {"tenant": "a"},
         {"tenant": "a", "tags": ["t"], "all": True},
         {"tenant": "a", "tags": ["t"] * 17},
+        {"tenant": "a", "entry_id": "7", "model_revision": "r"},
     ],
 )
 async def test_an_invalidation_that_says_too_little_or_too_much_is_refused(
@@ -176,7 +215,98 @@ async def test_an_invalidation_that_says_too_little_or_too_much_is_refused(
     assert await _code(admin.invalidate(**fields)) is grpc.StatusCode.INVALID_ARGUMENT
 
 
+GREEDY = {"temperature": 0}
+
+
+async def test_an_explanation_is_of_the_lookup_that_would_be_made(cached: _CachedAdmin) -> None:
+    """Same key, same rate, and the service's own words; nothing is looked up, and nothing generated."""
+    told = await cached.explain(sampling=GREEDY)
+    (asked,) = cached.cache.explained
+    await cached.admin.deployment.complete("Hi", sampling=GREEDY)
+    (lookup,) = cached.cache.lookups
+    assert (asked.key.model, asked.key.prompt, asked.max_error_rate) == ("pocket", "Hi", 0.01)
+    assert (asked.key.tenant, len(asked.key.context_digest)) == ("acme", 32)
+    assert asked.key.context_digest != lookup.key.context_digest  # of another tenant
+    assert (told.restriction, told.max_error_rate) == ("", 0.01)
+    (candidate,) = told.explanation.candidates
+    assert (candidate.entry_id, candidate.prompt, candidate.similarity) == ("7", "Hello", 0.9)
+    assert len(cached.admin.deployment.workers[0].groups) == 1
+
+
+async def test_an_explanation_says_where_meaning_does_not_count(cached: _CachedAdmin) -> None:
+    """The usual question of an operator is why nothing was found."""
+    seeded = await cached.explain(sampling={"seed": 1})
+    assert seeded.restriction == "a seed asks for its own sample"
+    assert cached.cache.explained[0].key.context_digest == b""
+    free = await cached.explain()
+    assert (free.restriction, free.HasField("explanation")) == (
+        "sampled without a seed: every answer is another",
+        False,
+    )
+    bypass = inference_pb2.CachePolicy(mode=inference_pb2.CACHE_MODE_BYPASS)
+    assert (await cached.explain(sampling=GREEDY, cache=bypass)).restriction == "the request says bypass"
+
+
+async def test_a_request_that_would_be_refused_is_not_explained(cached: _CachedAdmin) -> None:
+    """It has the error that its client would see."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await cached.explain(sampling={"temperature": 3})
+    assert raised.value.details() == "request.sampling.temperature: got 3.0; allowed: in [0, 2]"
+
+
+async def test_the_statistics_are_the_cache_services(cached: _CachedAdmin) -> None:
+    """Over all gateways, of one tenant or of all."""
+    for tenant in ("acme", ""):
+        told = await cached.ask("GetCacheStats", admin_pb2.GetCacheStatsRequest(tenant=tenant))
+        assert (told.stats.num_entries, told.stats.error_rate) == (len(tenant), 0.004)
+
+
+RECORDS = [
+    cache_pb2.CacheRecord(entry=cache_pb2.EntryRecord(prompt="Hi")),
+    cache_pb2.CacheRecord(label=cache_pb2.LabelRecord(model="pocket", score=1.5)),
+]
+
+
+async def test_what_is_exported_can_be_imported(cached: _CachedAdmin) -> None:
+    """All of it, and in order."""
+    cached.cache.records = RECORDS
+    call = cached.admin.stub.ExportCache(
+        admin_pb2.ExportCacheRequest(tenant="acme"), metadata=cached.admin.metadata, timeout=10
+    )
+    exported = [response.record async for response in call]
+    assert exported == RECORDS
+    messages = [admin_pb2.ImportCacheRequest(tenant="acme", record=record) for record in exported]
+    kept = await cached.ask("ImportCache", iter(messages))
+    assert kept.num_entries == 2
+    assert cached.cache.imports == [cache_pb2.ImportRequest(tenant="acme", record=record) for record in RECORDS]
+
+
+async def test_an_import_is_of_one_tenant(cached: _CachedAdmin) -> None:
+    """A stream that changes its mind would put answers where they must not be."""
+    messages = [admin_pb2.ImportCacheRequest(tenant=tenant, record=RECORDS[0]) for tenant in ("acme", "other")]
+    assert await _code(cached.ask("ImportCache", iter(messages))) is grpc.StatusCode.INVALID_ARGUMENT
+    assert await _code(cached.ask("ImportCache", iter([]))) is grpc.StatusCode.INVALID_ARGUMENT
+    assert [request.tenant for request in cached.cache.imports] in ([], ["acme"])
+
+
+async def test_what_the_cache_says_no_to_is_told(cached: _CachedAdmin) -> None:
+    """A cache that is away is another thing than a request that it refuses; neither is a defect of the gateway."""
+    export = admin_pb2.ExportCacheRequest(tenant="acme")
+    messages = [admin_pb2.ImportCacheRequest(tenant="acme", record=record) for record in RECORDS]
+    refused, away = grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNAVAILABLE
+    for failure, code in ((InvalidArgumentError("x", "y", "z"), refused), (UnavailableError("away"), away)):
+        cached.cache.failure = failure
+        assert await _code(cached.ask("GetCacheStats", admin_pb2.GetCacheStatsRequest())) is code
+        assert await _code(cached.explain(sampling=GREEDY)) is code
+        assert await _code(cached.ask("ImportCache", iter(messages))) is code
+        call = cached.admin.stub.ExportCache(export, metadata=cached.admin.metadata, timeout=10)
+        assert await _code(anext(aiter(call))) is code
+
+
 async def test_without_a_cache_there_is_nothing_to_invalidate(open_admin: OpenAdmin) -> None:
     """Told, so that nobody believes that something was removed."""
-    admin = await open_admin()
-    assert await _code(admin.invalidate(tenant="acme", all=True)) is grpc.StatusCode.FAILED_PRECONDITION
+    admin = _CachedAdmin(await open_admin(), ScriptedCache())
+    assert await _code(admin.admin.invalidate(tenant="acme", all=True)) is grpc.StatusCode.FAILED_PRECONDITION
+    assert await _code(admin.explain(sampling=GREEDY)) is grpc.StatusCode.FAILED_PRECONDITION
+    stats = admin.ask("GetCacheStats", admin_pb2.GetCacheStatsRequest())
+    assert await _code(stats) is grpc.StatusCode.FAILED_PRECONDITION

@@ -28,6 +28,9 @@ def test_the_gateway_needs_neither_torch_nor_transformers_nor_ray() -> None:
         ("PENSTOCK_GATEWAY_MAX_REQUESTS", "0"),
         ("PENSTOCK_GATEWAY_BIND", "nowhere"),
         ("PENSTOCK_GATEWAY_MAX_INPUT_BYTES", "1000000000"),
+        ("PENSTOCK_GATEWAY_CACHE_MAX_ERROR_RATE", "1.01"),
+        ("PENSTOCK_GATEWAY_CACHE_MAX_ERROR_RATE_BY_MODEL", "0.1"),
+        ("PENSTOCK_GATEWAY_CACHE_MAX_ERROR_RATE_BY_MODEL", "pocket=2"),
         ("PENSTOCK_FLEET_CREDENTIAL_FILE", "/nowhere/credential"),
     ],
 )

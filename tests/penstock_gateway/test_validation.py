@@ -177,6 +177,9 @@ BAD_POLICIES = [
     (CachePolicy(ttl_s=8e6), "request.cache.ttl: got '8000000.0 s'"),
     (CachePolicy(tags=("t", "")), "request.cache.tags[1]: got '0 bytes'; allowed: in [1, 128] bytes"),
     (CachePolicy(tags=("é" * 65,)), "request.cache.tags[0]: got '130 bytes'"),
+    (CachePolicy(max_error_rate=-0.1), "request.cache.max_error_rate: got -0.1; allowed: in [0, 1]"),
+    (CachePolicy(max_error_rate=1.5), "request.cache.max_error_rate: got 1.5; allowed: in [0, 1]"),
+    (CachePolicy(max_error_rate=math.nan), "request.cache.max_error_rate: got nan; allowed: in [0, 1]"),
     (CachePolicy(scope=""), "request.cache.scope: got '0 bytes'; allowed: in [1, 256] bytes"),
 ]
 

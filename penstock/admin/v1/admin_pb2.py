@@ -22,32 +22,50 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from penstock.cache.v1 import cache_pb2 as penstock_dot_cache_dot_v1_dot_cache__pb2
+from penstock.inference.v1 import inference_pb2 as penstock_dot_inference_dot_v1_dot_inference__pb2
 from penstock.types.v1 import types_pb2 as penstock_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/admin/v1/admin.proto\x12\x11penstock.admin.v1\x1a\x1dpenstock/types/v1/types.proto\"\x12\n\x10GetStatusRequest\"\x83\x02\n\x11GetStatusResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12.\n\x06models\x18\x03 \x03(\x0b\x32\x1e.penstock.admin.v1.ModelStatus\x12\x32\n\x08replicas\x18\x04 \x03(\x0b\x32 .penstock.admin.v1.ReplicaStatus\x12\x14\n\x0cnum_requests\x18\x05 \x01(\x03\x12\x19\n\x11num_prompt_tokens\x18\x06 \x01(\x03\x12\x30\n\x07tenants\x18\x07 \x03(\x0b\x32\x1f.penstock.admin.v1.TenantStatus\"w\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1a\n\x12num_ready_replicas\x18\x03 \x01(\x03\x12,\n\x05queue\x18\x04 \x03(\x0b\x32\x1d.penstock.admin.v1.QueueDepth\"W\n\nQueueDepth\x12\x33\n\x0b\x63riticality\x18\x01 \x01(\x0e\x32\x1e.penstock.types.v1.Criticality\x12\x14\n\x0cnum_requests\x18\x02 \x01(\x03\"\x83\x01\n\rReplicaStatus\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0bis_draining\x18\x03 \x01(\x08\x12\x15\n\rnum_sequences\x18\x04 \x01(\x03\x12\x15\n\rmax_sequences\x18\x05 \x01(\x03\x12\x0c\n\x04load\x18\x06 \x01(\x01\"O\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0cnum_requests\x18\x02 \x01(\x03\x12\x19\n\x11num_prompt_tokens\x18\x03 \x01(\x03\"C\n\x16InvalidateCacheRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\".\n\x17InvalidateCacheResponse\x12\x13\n\x0bnum_removed\x18\x01 \x01(\x03\x32\xd0\x01\n\x0c\x41\x64minService\x12V\n\tGetStatus\x12#.penstock.admin.v1.GetStatusRequest\x1a$.penstock.admin.v1.GetStatusResponse\x12h\n\x0fInvalidateCache\x12).penstock.admin.v1.InvalidateCacheRequest\x1a*.penstock.admin.v1.InvalidateCacheResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/admin/v1/admin.proto\x12\x11penstock.admin.v1\x1a\x1dpenstock/cache/v1/cache.proto\x1a%penstock/inference/v1/inference.proto\x1a\x1dpenstock/types/v1/types.proto\"\x12\n\x10GetStatusRequest\"\x83\x02\n\x11GetStatusResponse\x12\x16\n\x0eserver_version\x18\x01 \x01(\t\x12\x0f\n\x07missing\x18\x02 \x03(\t\x12.\n\x06models\x18\x03 \x03(\x0b\x32\x1e.penstock.admin.v1.ModelStatus\x12\x32\n\x08replicas\x18\x04 \x03(\x0b\x32 .penstock.admin.v1.ReplicaStatus\x12\x14\n\x0cnum_requests\x18\x05 \x01(\x03\x12\x19\n\x11num_prompt_tokens\x18\x06 \x01(\x03\x12\x30\n\x07tenants\x18\x07 \x03(\x0b\x32\x1f.penstock.admin.v1.TenantStatus\"\x92\x01\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x1a\n\x12num_ready_replicas\x18\x03 \x01(\x03\x12,\n\x05queue\x18\x04 \x03(\x0b\x32\x1d.penstock.admin.v1.QueueDepth\x12\x19\n\x11has_chat_template\x18\x05 \x01(\x08\"W\n\nQueueDepth\x12\x33\n\x0b\x63riticality\x18\x01 \x01(\x0e\x32\x1e.penstock.types.v1.Criticality\x12\x14\n\x0cnum_requests\x18\x02 \x01(\x03\"\x83\x01\n\rReplicaStatus\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x13\n\x0bis_draining\x18\x03 \x01(\x08\x12\x15\n\rnum_sequences\x18\x04 \x01(\x03\x12\x15\n\rmax_sequences\x18\x05 \x01(\x03\x12\x0c\n\x04load\x18\x06 \x01(\x01\"O\n\x0cTenantStatus\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x14\n\x0cnum_requests\x18\x02 \x01(\x03\x12\x19\n\x11num_prompt_tokens\x18\x03 \x01(\x03\"m\n\x16InvalidateCacheRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x0b\n\x03\x61ll\x18\x03 \x01(\x08\x12\x10\n\x08\x65ntry_id\x18\x04 \x01(\t\x12\x16\n\x0emodel_revision\x18\x05 \x01(\t\".\n\x17InvalidateCacheResponse\x12\x13\n\x0bnum_removed\x18\x01 \x01(\x03\"&\n\x14GetCacheStatsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"K\n\x15GetCacheStatsResponse\x12\x32\n\x05stats\x18\x01 \x01(\x0b\x32#.penstock.cache.v1.GetStatsResponse\"`\n\x13\x45xplainCacheRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x39\n\x07request\x18\x02 \x01(\x0b\x32(.penstock.inference.v1.GenerationRequest\"|\n\x14\x45xplainCacheResponse\x12\x37\n\x0b\x65xplanation\x18\x01 \x01(\x0b\x32\".penstock.cache.v1.ExplainResponse\x12\x13\n\x0brestriction\x18\x02 \x01(\t\x12\x16\n\x0emax_error_rate\x18\x03 \x01(\x01\"$\n\x12\x45xportCacheRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"E\n\x13\x45xportCacheResponse\x12.\n\x06record\x18\x01 \x01(\x0b\x32\x1e.penstock.cache.v1.CacheRecord\"T\n\x12ImportCacheRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12.\n\x06record\x18\x02 \x01(\x0b\x32\x1e.penstock.cache.v1.CacheRecord\"S\n\x13ImportCacheResponse\x12\x13\n\x0bnum_entries\x18\x01 \x01(\x03\x12\x12\n\nnum_labels\x18\x02 \x01(\x03\x12\x13\n\x0bnum_refused\x18\x03 \x01(\x03\x32\xd5\x04\n\x0c\x41\x64minService\x12V\n\tGetStatus\x12#.penstock.admin.v1.GetStatusRequest\x1a$.penstock.admin.v1.GetStatusResponse\x12h\n\x0fInvalidateCache\x12).penstock.admin.v1.InvalidateCacheRequest\x1a*.penstock.admin.v1.InvalidateCacheResponse\x12\x62\n\rGetCacheStats\x12\'.penstock.admin.v1.GetCacheStatsRequest\x1a(.penstock.admin.v1.GetCacheStatsResponse\x12_\n\x0c\x45xplainCache\x12&.penstock.admin.v1.ExplainCacheRequest\x1a\'.penstock.admin.v1.ExplainCacheResponse\x12^\n\x0b\x45xportCache\x12%.penstock.admin.v1.ExportCacheRequest\x1a&.penstock.admin.v1.ExportCacheResponse0\x01\x12^\n\x0bImportCache\x12%.penstock.admin.v1.ImportCacheRequest\x1a&.penstock.admin.v1.ImportCacheResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.admin.v1.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATUSREQUEST']._serialized_start=83
-  _globals['_GETSTATUSREQUEST']._serialized_end=101
-  _globals['_GETSTATUSRESPONSE']._serialized_start=104
-  _globals['_GETSTATUSRESPONSE']._serialized_end=363
-  _globals['_MODELSTATUS']._serialized_start=365
-  _globals['_MODELSTATUS']._serialized_end=484
-  _globals['_QUEUEDEPTH']._serialized_start=486
-  _globals['_QUEUEDEPTH']._serialized_end=573
-  _globals['_REPLICASTATUS']._serialized_start=576
-  _globals['_REPLICASTATUS']._serialized_end=707
-  _globals['_TENANTSTATUS']._serialized_start=709
-  _globals['_TENANTSTATUS']._serialized_end=788
-  _globals['_INVALIDATECACHEREQUEST']._serialized_start=790
-  _globals['_INVALIDATECACHEREQUEST']._serialized_end=857
-  _globals['_INVALIDATECACHERESPONSE']._serialized_start=859
-  _globals['_INVALIDATECACHERESPONSE']._serialized_end=905
-  _globals['_ADMINSERVICE']._serialized_start=908
-  _globals['_ADMINSERVICE']._serialized_end=1116
+  _globals['_GETSTATUSREQUEST']._serialized_start=153
+  _globals['_GETSTATUSREQUEST']._serialized_end=171
+  _globals['_GETSTATUSRESPONSE']._serialized_start=174
+  _globals['_GETSTATUSRESPONSE']._serialized_end=433
+  _globals['_MODELSTATUS']._serialized_start=436
+  _globals['_MODELSTATUS']._serialized_end=582
+  _globals['_QUEUEDEPTH']._serialized_start=584
+  _globals['_QUEUEDEPTH']._serialized_end=671
+  _globals['_REPLICASTATUS']._serialized_start=674
+  _globals['_REPLICASTATUS']._serialized_end=805
+  _globals['_TENANTSTATUS']._serialized_start=807
+  _globals['_TENANTSTATUS']._serialized_end=886
+  _globals['_INVALIDATECACHEREQUEST']._serialized_start=888
+  _globals['_INVALIDATECACHEREQUEST']._serialized_end=997
+  _globals['_INVALIDATECACHERESPONSE']._serialized_start=999
+  _globals['_INVALIDATECACHERESPONSE']._serialized_end=1045
+  _globals['_GETCACHESTATSREQUEST']._serialized_start=1047
+  _globals['_GETCACHESTATSREQUEST']._serialized_end=1085
+  _globals['_GETCACHESTATSRESPONSE']._serialized_start=1087
+  _globals['_GETCACHESTATSRESPONSE']._serialized_end=1162
+  _globals['_EXPLAINCACHEREQUEST']._serialized_start=1164
+  _globals['_EXPLAINCACHEREQUEST']._serialized_end=1260
+  _globals['_EXPLAINCACHERESPONSE']._serialized_start=1262
+  _globals['_EXPLAINCACHERESPONSE']._serialized_end=1386
+  _globals['_EXPORTCACHEREQUEST']._serialized_start=1388
+  _globals['_EXPORTCACHEREQUEST']._serialized_end=1424
+  _globals['_EXPORTCACHERESPONSE']._serialized_start=1426
+  _globals['_EXPORTCACHERESPONSE']._serialized_end=1495
+  _globals['_IMPORTCACHEREQUEST']._serialized_start=1497
+  _globals['_IMPORTCACHEREQUEST']._serialized_end=1581
+  _globals['_IMPORTCACHERESPONSE']._serialized_start=1583
+  _globals['_IMPORTCACHERESPONSE']._serialized_end=1666
+  _globals['_ADMINSERVICE']._serialized_start=1669
+  _globals['_ADMINSERVICE']._serialized_end=2266
 # @@protoc_insertion_point(module_scope)

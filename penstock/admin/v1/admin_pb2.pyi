@@ -7,6 +7,8 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from penstock.cache.v1 import cache_pb2 as _cache_pb2
+from penstock.inference.v1 import inference_pb2 as _inference_pb2
 from penstock.types.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -91,10 +93,12 @@ class ModelStatus(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     NUM_READY_REPLICAS_FIELD_NUMBER: _builtins.int
     QUEUE_FIELD_NUMBER: _builtins.int
+    HAS_CHAT_TEMPLATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     revision: _builtins.str
     num_ready_replicas: _builtins.int
     """Replicas that take work from this gateway."""
+    has_chat_template: _builtins.bool
     @_builtins.property
     def queue(self) -> _containers.RepeatedCompositeFieldContainer[Global___QueueDepth]:
         """Requests that wait for a replica: one entry for each criticality, the most critical first."""
@@ -106,10 +110,11 @@ class ModelStatus(_message.Message):
         revision: _builtins.str = ...,
         num_ready_replicas: _builtins.int = ...,
         queue: _abc.Iterable[Global___QueueDepth] | None = ...,
+        has_chat_template: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "num_ready_replicas", b"num_ready_replicas", "queue", b"queue", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_chat_template", b"has_chat_template", "name", b"name", "num_ready_replicas", b"num_ready_replicas", "queue", b"queue", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,12 +212,18 @@ class InvalidateCacheRequest(_message.Message):
     TENANT_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    ENTRY_ID_FIELD_NUMBER: _builtins.int
+    MODEL_REVISION_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     all: _builtins.bool
     """Everything of the tenant."""
+    entry_id: _builtins.str
+    """The one answer that `ExplainCache` names so."""
+    model_revision: _builtins.str
+    """Answers of these weights."""
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Answers that carry any of these, 1 to 16. Exactly one of tags and all."""
+        """Answers that carry any of these, 1 to 16. Exactly one of tags, all, entry_id and model_revision."""
 
     def __init__(
         self,
@@ -220,10 +231,12 @@ class InvalidateCacheRequest(_message.Message):
         tenant: _builtins.str = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         all: _builtins.bool = ...,
+        entry_id: _builtins.str = ...,
+        model_revision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "tags", b"tags", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "entry_id", b"entry_id", "model_revision", b"model_revision", "tags", b"tags", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -247,3 +260,188 @@ class InvalidateCacheResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InvalidateCacheResponse: _TypeAlias = InvalidateCacheResponse  # noqa: Y015
+
+@_typing.final
+class GetCacheStatsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Empty: all tenants together."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCacheStatsRequest: _TypeAlias = GetCacheStatsRequest  # noqa: Y015
+
+@_typing.final
+class GetCacheStatsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def stats(self) -> _cache_pb2.GetStatsResponse: ...
+    def __init__(
+        self,
+        *,
+        stats: _cache_pb2.GetStatsResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stats", b"stats"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stats", b"stats"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCacheStatsResponse: _TypeAlias = GetCacheStatsResponse  # noqa: Y015
+
+@_typing.final
+class ExplainCacheRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """On whose account the request would come."""
+    @_builtins.property
+    def request(self) -> _inference_pb2.GenerationRequest:
+        """As a client would send it."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        request: _inference_pb2.GenerationRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCacheRequest: _TypeAlias = ExplainCacheRequest  # noqa: Y015
+
+@_typing.final
+class ExplainCacheResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    MAX_ERROR_RATE_FIELD_NUMBER: _builtins.int
+    restriction: _builtins.str
+    """Why it would not be asked, or why only the very same request counts; empty where meaning does."""
+    max_error_rate: _builtins.float
+    """In force for the request."""
+    @_builtins.property
+    def explanation(self) -> _cache_pb2.ExplainResponse:
+        """What the cache says to it. Absent where it would not be asked."""
+
+    def __init__(
+        self,
+        *,
+        explanation: _cache_pb2.ExplainResponse | None = ...,
+        restriction: _builtins.str = ...,
+        max_error_rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "max_error_rate", b"max_error_rate", "restriction", b"restriction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExplainCacheResponse: _TypeAlias = ExplainCacheResponse  # noqa: Y015
+
+@_typing.final
+class ExportCacheRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCacheRequest: _TypeAlias = ExportCacheRequest  # noqa: Y015
+
+@_typing.final
+class ExportCacheResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def record(self) -> _cache_pb2.CacheRecord: ...
+    def __init__(
+        self,
+        *,
+        record: _cache_pb2.CacheRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportCacheResponse: _TypeAlias = ExportCacheResponse  # noqa: Y015
+
+@_typing.final
+class ImportCacheRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    RECORD_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """The same in each message of a stream."""
+    @_builtins.property
+    def record(self) -> _cache_pb2.CacheRecord: ...
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        record: _cache_pb2.CacheRecord | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record", b"record"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["record", b"record", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportCacheRequest: _TypeAlias = ImportCacheRequest  # noqa: Y015
+
+@_typing.final
+class ImportCacheResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUM_ENTRIES_FIELD_NUMBER: _builtins.int
+    NUM_LABELS_FIELD_NUMBER: _builtins.int
+    NUM_REFUSED_FIELD_NUMBER: _builtins.int
+    num_entries: _builtins.int
+    num_labels: _builtins.int
+    num_refused: _builtins.int
+    """Not kept: malformed, expired or refused by the cache."""
+    def __init__(
+        self,
+        *,
+        num_entries: _builtins.int = ...,
+        num_labels: _builtins.int = ...,
+        num_refused: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_entries", b"num_entries", "num_labels", b"num_labels", "num_refused", b"num_refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportCacheResponse: _TypeAlias = ImportCacheResponse  # noqa: Y015

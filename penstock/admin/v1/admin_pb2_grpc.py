@@ -49,6 +49,26 @@ class AdminServiceStub(object):
                 request_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheRequest.SerializeToString,
                 response_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheResponse.FromString,
                 _registered_method=True)
+        self.GetCacheStats = channel.unary_unary(
+                '/penstock.admin.v1.AdminService/GetCacheStats',
+                request_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsRequest.SerializeToString,
+                response_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsResponse.FromString,
+                _registered_method=True)
+        self.ExplainCache = channel.unary_unary(
+                '/penstock.admin.v1.AdminService/ExplainCache',
+                request_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheRequest.SerializeToString,
+                response_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheResponse.FromString,
+                _registered_method=True)
+        self.ExportCache = channel.unary_stream(
+                '/penstock.admin.v1.AdminService/ExportCache',
+                request_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheRequest.SerializeToString,
+                response_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheResponse.FromString,
+                _registered_method=True)
+        self.ImportCache = channel.stream_unary(
+                '/penstock.admin.v1.AdminService/ImportCache',
+                request_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheRequest.SerializeToString,
+                response_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer(object):
@@ -70,9 +90,55 @@ class AdminServiceServicer(object):
         """Removes cached answers of one tenant. Answers that are on their way to the cache may still arrive.
 
         Errors:
-        INVALID_ARGUMENT     no tenant, or not exactly one of tags and all.
+        INVALID_ARGUMENT     no tenant, or not exactly one of tags, all, entry_id and model_revision.
         FAILED_PRECONDITION  the gateway has no cache.
         UNAVAILABLE          the cache is out of reach; answers of some tags may be gone already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCacheStats(self, request, context):
+        """What the cache service has counted, over all gateways, and how often it is estimated to be wrong.
+
+        Errors:
+        FAILED_PRECONDITION  the gateway has no cache.
+        UNAVAILABLE          the cache is out of reach.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExplainCache(self, request, context):
+        """What the cache would do for a request and why. Changes and counts nothing, and generates nothing.
+
+        Errors: those of `InferenceService.Generate` for the request itself, and
+        FAILED_PRECONDITION  the gateway has no cache.
+        UNAVAILABLE          the cache is out of reach.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportCache(self, request, context):
+        """All that the cache keeps for a tenant.
+
+        Errors:
+        INVALID_ARGUMENT     no tenant.
+        FAILED_PRECONDITION  the gateway has no cache.
+        UNAVAILABLE          the cache is out of reach.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportCache(self, request_iterator, context):
+        """Keeps what an export gave, under the same tenant's name: what an answer is found by is made of it.
+
+        Errors:
+        INVALID_ARGUMENT     no tenant, or not the same one in all messages.
+        FAILED_PRECONDITION  the gateway has no cache.
+        UNAVAILABLE          the cache is out of reach; a part may have been kept.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,6 +156,26 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.InvalidateCache,
                     request_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheRequest.FromString,
                     response_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheResponse.SerializeToString,
+            ),
+            'GetCacheStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCacheStats,
+                    request_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsRequest.FromString,
+                    response_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsResponse.SerializeToString,
+            ),
+            'ExplainCache': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainCache,
+                    request_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheRequest.FromString,
+                    response_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheResponse.SerializeToString,
+            ),
+            'ExportCache': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportCache,
+                    request_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheRequest.FromString,
+                    response_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheResponse.SerializeToString,
+            ),
+            'ImportCache': grpc.stream_unary_rpc_method_handler(
+                    servicer.ImportCache,
+                    request_deserializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheRequest.FromString,
+                    response_serializer=penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -151,6 +237,114 @@ class AdminService(object):
             '/penstock.admin.v1.AdminService/InvalidateCache',
             penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheRequest.SerializeToString,
             penstock_dot_admin_dot_v1_dot_admin__pb2.InvalidateCacheResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCacheStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.admin.v1.AdminService/GetCacheStats',
+            penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsRequest.SerializeToString,
+            penstock_dot_admin_dot_v1_dot_admin__pb2.GetCacheStatsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainCache(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.admin.v1.AdminService/ExplainCache',
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheRequest.SerializeToString,
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ExplainCacheResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportCache(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/penstock.admin.v1.AdminService/ExportCache',
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheRequest.SerializeToString,
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ExportCacheResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportCache(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/penstock.admin.v1.AdminService/ImportCache',
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheRequest.SerializeToString,
+            penstock_dot_admin_dot_v1_dot_admin__pb2.ImportCacheResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -44,9 +44,39 @@ class AdminServiceStub:
     """Removes cached answers of one tenant. Answers that are on their way to the cache may still arrive.
 
     Errors:
-      INVALID_ARGUMENT     no tenant, or not exactly one of tags and all.
+      INVALID_ARGUMENT     no tenant, or not exactly one of tags, all, entry_id and model_revision.
       FAILED_PRECONDITION  the gateway has no cache.
       UNAVAILABLE          the cache is out of reach; answers of some tags may be gone already.
+    """
+    GetCacheStats: _grpc.UnaryUnaryMultiCallable[_admin_pb2.GetCacheStatsRequest, _admin_pb2.GetCacheStatsResponse]
+    """What the cache service has counted, over all gateways, and how often it is estimated to be wrong.
+
+    Errors:
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ExplainCache: _grpc.UnaryUnaryMultiCallable[_admin_pb2.ExplainCacheRequest, _admin_pb2.ExplainCacheResponse]
+    """What the cache would do for a request and why. Changes and counts nothing, and generates nothing.
+
+    Errors: those of `InferenceService.Generate` for the request itself, and
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ExportCache: _grpc.UnaryStreamMultiCallable[_admin_pb2.ExportCacheRequest, _admin_pb2.ExportCacheResponse]
+    """All that the cache keeps for a tenant.
+
+    Errors:
+      INVALID_ARGUMENT     no tenant.
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ImportCache: _grpc.StreamUnaryMultiCallable[_admin_pb2.ImportCacheRequest, _admin_pb2.ImportCacheResponse]
+    """Keeps what an export gave, under the same tenant's name: what an answer is found by is made of it.
+
+    Errors:
+      INVALID_ARGUMENT     no tenant, or not the same one in all messages.
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach; a part may have been kept.
     """
 
 @_typing.type_check_only
@@ -65,9 +95,39 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Removes cached answers of one tenant. Answers that are on their way to the cache may still arrive.
 
     Errors:
-      INVALID_ARGUMENT     no tenant, or not exactly one of tags and all.
+      INVALID_ARGUMENT     no tenant, or not exactly one of tags, all, entry_id and model_revision.
       FAILED_PRECONDITION  the gateway has no cache.
       UNAVAILABLE          the cache is out of reach; answers of some tags may be gone already.
+    """
+    GetCacheStats: _aio.UnaryUnaryMultiCallable[_admin_pb2.GetCacheStatsRequest, _admin_pb2.GetCacheStatsResponse]  # type: ignore[assignment]
+    """What the cache service has counted, over all gateways, and how often it is estimated to be wrong.
+
+    Errors:
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ExplainCache: _aio.UnaryUnaryMultiCallable[_admin_pb2.ExplainCacheRequest, _admin_pb2.ExplainCacheResponse]  # type: ignore[assignment]
+    """What the cache would do for a request and why. Changes and counts nothing, and generates nothing.
+
+    Errors: those of `InferenceService.Generate` for the request itself, and
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ExportCache: _aio.UnaryStreamMultiCallable[_admin_pb2.ExportCacheRequest, _admin_pb2.ExportCacheResponse]  # type: ignore[assignment]
+    """All that the cache keeps for a tenant.
+
+    Errors:
+      INVALID_ARGUMENT     no tenant.
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach.
+    """
+    ImportCache: _aio.StreamUnaryMultiCallable[_admin_pb2.ImportCacheRequest, _admin_pb2.ImportCacheResponse]  # type: ignore[assignment]
+    """Keeps what an export gave, under the same tenant's name: what an answer is found by is made of it.
+
+    Errors:
+      INVALID_ARGUMENT     no tenant, or not the same one in all messages.
+      FAILED_PRECONDITION  the gateway has no cache.
+      UNAVAILABLE          the cache is out of reach; a part may have been kept.
     """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -95,9 +155,63 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes cached answers of one tenant. Answers that are on their way to the cache may still arrive.
 
         Errors:
-          INVALID_ARGUMENT     no tenant, or not exactly one of tags and all.
+          INVALID_ARGUMENT     no tenant, or not exactly one of tags, all, entry_id and model_revision.
           FAILED_PRECONDITION  the gateway has no cache.
           UNAVAILABLE          the cache is out of reach; answers of some tags may be gone already.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCacheStats(
+        self,
+        request: _admin_pb2.GetCacheStatsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.GetCacheStatsResponse, _abc.Awaitable[_admin_pb2.GetCacheStatsResponse]]:
+        """What the cache service has counted, over all gateways, and how often it is estimated to be wrong.
+
+        Errors:
+          FAILED_PRECONDITION  the gateway has no cache.
+          UNAVAILABLE          the cache is out of reach.
+        """
+
+    @_abc_1.abstractmethod
+    def ExplainCache(
+        self,
+        request: _admin_pb2.ExplainCacheRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ExplainCacheResponse, _abc.Awaitable[_admin_pb2.ExplainCacheResponse]]:
+        """What the cache would do for a request and why. Changes and counts nothing, and generates nothing.
+
+        Errors: those of `InferenceService.Generate` for the request itself, and
+          FAILED_PRECONDITION  the gateway has no cache.
+          UNAVAILABLE          the cache is out of reach.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportCache(
+        self,
+        request: _admin_pb2.ExportCacheRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_admin_pb2.ExportCacheResponse], _abc.AsyncIterator[_admin_pb2.ExportCacheResponse]]:
+        """All that the cache keeps for a tenant.
+
+        Errors:
+          INVALID_ARGUMENT     no tenant.
+          FAILED_PRECONDITION  the gateway has no cache.
+          UNAVAILABLE          the cache is out of reach.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportCache(
+        self,
+        request_iterator: _MaybeAsyncIterator[_admin_pb2.ImportCacheRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.ImportCacheResponse, _abc.Awaitable[_admin_pb2.ImportCacheResponse]]:
+        """Keeps what an export gave, under the same tenant's name: what an answer is found by is made of it.
+
+        Errors:
+          INVALID_ARGUMENT     no tenant, or not the same one in all messages.
+          FAILED_PRECONDITION  the gateway has no cache.
+          UNAVAILABLE          the cache is out of reach; a part may have been kept.
         """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

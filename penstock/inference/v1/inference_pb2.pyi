@@ -66,6 +66,8 @@ class _CacheOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CacheOut
     CACHE_OUTCOME_SEMANTIC_HIT: _CacheOutcome.ValueType  # 5
     CACHE_OUTCOME_JOINED: _CacheOutcome.ValueType  # 6
     """Joined an equal request whose answer was already being generated."""
+    CACHE_OUTCOME_EXPLORED: _CacheOutcome.ValueType  # 7
+    """An answer to a like prompt is stored, but not trusted: the model answers, and the cache learns from the comparison."""
 
 class CacheOutcome(_CacheOutcome, metaclass=_CacheOutcomeEnumTypeWrapper):
     """Where the answer comes from, if not from a model."""
@@ -80,6 +82,8 @@ CACHE_OUTCOME_EXACT_HIT: CacheOutcome.ValueType  # 4
 CACHE_OUTCOME_SEMANTIC_HIT: CacheOutcome.ValueType  # 5
 CACHE_OUTCOME_JOINED: CacheOutcome.ValueType  # 6
 """Joined an equal request whose answer was already being generated."""
+CACHE_OUTCOME_EXPLORED: CacheOutcome.ValueType  # 7
+"""An answer to a like prompt is stored, but not trusted: the model answers, and the cache learns from the comparison."""
 Global___CacheOutcome: _TypeAlias = CacheOutcome  # noqa: Y015
 
 class _Pooling:
@@ -203,9 +207,11 @@ class CachePolicy(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     mode: Global___CacheMode.ValueType
     max_error_rate: _builtins.float
-    """Largest accepted share of wrong semantic hits, in [0, 1]; 0 allows exact hits only. Absent: the tenant's setting."""
+    """Largest accepted share of wrong semantic hits, in [0, 1]; 0 allows exact hits only. Absent: the tenant's setting, else the
+    model's, else the service's. Above 0, it lets a request that samples without a seed take an earlier answer, too.
+    """
     scope: _builtins.str
-    """Names a set of users with whom the answer may be shared, inside the tenant."""
+    """Names a set of users with whom the answer may be shared, inside the tenant. Absent: all of the tenant's requests that name none."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long the answer may be served; absent: the service's default."""
@@ -361,6 +367,8 @@ class CacheReport(_message.Message):
     SCORE_FIELD_NUMBER: _builtins.int
     MAX_ERROR_RATE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SIMILARITY_FIELD_NUMBER: _builtins.int
+    ERROR_BOUND_FIELD_NUMBER: _builtins.int
     outcome: Global___CacheOutcome.ValueType
     score: _builtins.float
     """Estimated probability that the stored answer serves this request."""
@@ -368,6 +376,10 @@ class CacheReport(_message.Message):
     """The error bound that the decision was made under."""
     reason: _builtins.str
     """Why, in a few words."""
+    similarity: _builtins.float
+    """Cosine of this prompt's vector and the stored one's."""
+    error_bound: _builtins.float
+    """Upper bound of the probability that the stored answer is wrong here."""
     def __init__(
         self,
         *,
@@ -375,19 +387,29 @@ class CacheReport(_message.Message):
         score: _builtins.float | None = ...,
         max_error_rate: _builtins.float | None = ...,
         reason: _builtins.str = ...,
+        similarity: _builtins.float | None = ...,
+        error_bound: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "_score", b"_score", "max_error_rate", b"max_error_rate", "score", b"score"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "_max_error_rate", b"_max_error_rate", "_score", b"_score", "_similarity", b"_similarity", "error_bound", b"error_bound", "max_error_rate", b"max_error_rate", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate", "_score", b"_score", "max_error_rate", b"max_error_rate", "outcome", b"outcome", "reason", b"reason", "score", b"score"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound", "_max_error_rate", b"_max_error_rate", "_score", b"_score", "_similarity", b"_similarity", "error_bound", b"error_bound", "max_error_rate", b"max_error_rate", "outcome", b"outcome", "reason", b"reason", "score", b"score", "similarity", b"similarity"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__error_bound: _TypeAlias = _typing.Literal["error_bound"]  # noqa: Y015
+    _WhichOneofArgType__error_bound: _TypeAlias = _typing.Literal["_error_bound", b"_error_bound"]  # noqa: Y015
     _WhichOneofReturnType__max_error_rate: _TypeAlias = _typing.Literal["max_error_rate"]  # noqa: Y015
     _WhichOneofArgType__max_error_rate: _TypeAlias = _typing.Literal["_max_error_rate", b"_max_error_rate"]  # noqa: Y015
     _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
     _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+    _WhichOneofReturnType__similarity: _TypeAlias = _typing.Literal["similarity"]  # noqa: Y015
+    _WhichOneofArgType__similarity: _TypeAlias = _typing.Literal["_similarity", b"_similarity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__error_bound) -> _WhichOneofReturnType__error_bound | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_error_rate) -> _WhichOneofReturnType__max_error_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__similarity) -> _WhichOneofReturnType__similarity | None: ...
 
 Global___CacheReport: _TypeAlias = CacheReport  # noqa: Y015
 

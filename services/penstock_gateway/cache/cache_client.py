@@ -1,15 +1,16 @@
-"""The cache service as the gateway uses it: never the client's error, and never more of its time than a budget."""
+"""The cache service as requests use it: never the client's error, and never more of its time than a budget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import grpc
 
-from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
-from penstock_gateway.cache.cache_messages import invalidate_messages, lookup_message, put_message, stored_answer
+from penstock.cache.v1 import cache_pb2_grpc
+from penstock_gateway.cache.answer_key import AnswerKey
+from penstock_gateway.cache.cache_messages import lookup_message, put_message, report_of, stored_answer
 from penstock_gateway.cache.circuit_breaker import CircuitBreaker
 from penstock_gateway.cache.stored_answer import StoredAnswer
 from penstock_gateway.events import CacheOutcome, CacheReport
-from penstock_shared.errors import UnavailableError
+from penstock_gateway.requests import CachePolicy
 
 LOOKUP_BUDGET_S = 0.05
 _PUT_TIMEOUT_S = 2.0
@@ -17,10 +18,11 @@ _PUT_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a lookup came to; the answer on a hit."""
+    """What a lookup came to: the answer on a hit, the token to send back with the model's answer on an exploration."""
 
     report: CacheReport
     answer: StoredAnswer | None = None
+    exploration_token: bytes = b""
 
 
 class CacheClient:
@@ -39,12 +41,13 @@ class CacheClient:
         self._breaker = breaker
         self._lookup_budget_s = lookup_budget_s
 
-    async def look_up(self, tenant: str, digest: bytes) -> Finding:
-        """The kept answer to the very same request, if there is one and the service says so in time."""
+    async def look_up(self, key: AnswerKey, *, max_error_rate: float) -> Finding:
+        """A kept answer that serves the request, if there is one and the service says so in time."""
         if not self._breaker.allow():
             return _skipped("the cache kept failing and is left out for a while")
+        message = lookup_message(key, max_error_rate=max_error_rate)
         try:
-            response = await self._stub.Lookup(lookup_message(tenant, digest), timeout=self._lookup_budget_s)
+            response = await self._stub.Lookup(message, timeout=self._lookup_budget_s)
         except grpc.aio.AioRpcError as error:
             self._breaker.failed()
             return _skipped(_why(error, self._lookup_budget_s))
@@ -52,35 +55,27 @@ class CacheClient:
             self._breaker.abandoned()
             raise
         self._breaker.succeeded()
-        if response.outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT:
-            return Finding(CacheReport(CacheOutcome.EXACT_HIT, response.reason), stored_answer(response.answer))
-        return Finding(CacheReport(CacheOutcome.MISS, response.reason))
+        report = report_of(response, max_error_rate=None if key.semantic is None else max_error_rate)
+        if report.outcome is CacheOutcome.EXPLORED:
+            return Finding(report, exploration_token=response.exploration_token)
+        if report.outcome is CacheOutcome.MISS:
+            return Finding(report)
+        answer = stored_answer(response.answer)
+        if report.outcome is CacheOutcome.SEMANTIC_HIT and not answer.is_complete:
+            return Finding(replace(report, outcome=CacheOutcome.MISS, reason="the answer found is not complete"))
+        return Finding(report, answer)
 
     async def put(
-        self, tenant: str, digest: bytes, answer: StoredAnswer, *, ttl_s: float | None, tags: tuple[str, ...]
-    ) -> None:
-        """Hands an answer over.
+        self, key: AnswerKey, answer: StoredAnswer, policy: CachePolicy, *, exploration_token: bytes = b""
+    ) -> bool | None:
+        """Hands an answer over. Returns what an exploration came to: whether it says what the stored one does.
 
         Raises:
             grpc.aio.AioRpcError: it could not be kept.
         """
-        message = put_message(tenant, digest, answer, ttl_s=ttl_s, tags=tags)
-        await self._stub.Put(message, timeout=_PUT_TIMEOUT_S)
-
-    async def invalidate(self, tenant: str, tags: tuple[str, ...], *, timeout_s: float) -> int:
-        """Removes a tenant's answers that carry any of `tags`, or all where there are none; gives how many went.
-
-        Raises:
-            UnavailableError: the cache did not do it, or not all of it.
-        """
-        num_removed = 0
-        for message in invalidate_messages(tenant, tags):
-            try:
-                response = await self._stub.Invalidate(message, timeout=timeout_s)
-            except grpc.aio.AioRpcError as error:
-                raise UnavailableError(f"the cache failed: {error.code().name}: {error.details()}") from error
-            num_removed += response.num_removed
-        return num_removed
+        message = put_message(key, answer, policy, exploration_token=exploration_token)
+        response = await self._stub.Put(message, timeout=_PUT_TIMEOUT_S)
+        return response.is_equivalent if response.HasField("is_equivalent") else None
 
 
 def _skipped(reason: str) -> Finding:

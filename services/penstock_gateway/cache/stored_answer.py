@@ -27,6 +27,11 @@ class StoredAnswer:
     usage: Usage
     model_revision: str
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every choice came to its own end, so that the answer may serve another wording of its prompt."""
+        return all(choice.finish_reason is FinishReason.STOP for choice in self.choices)
+
 
 def answer_of(generation: Generation) -> StoredAnswer | None:
     """What there is to keep of a generation: None where it did not end well, or is not the one answer of its model."""

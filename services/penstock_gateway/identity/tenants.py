@@ -20,11 +20,13 @@ class TenantPolicy:
         bounds: of what it has under way at once.
         rates: of what it uses a minute.
         max_criticality: its requests count as this at most.
+        cache_max_error_rate: largest accepted share of wrong answers by meaning; None: the model's.
     """
 
     bounds: Bounds
     rates: Rates = field(default_factory=Rates)
     max_criticality: Criticality = Criticality.CRITICAL
+    cache_max_error_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,10 @@ class Tenants:
     def rates_of(self, tenant: str) -> Rates:
         """What `tenant` may use a minute."""
         return self.policy_of(tenant).rates
+
+    def cache_max_error_rate_of(self, tenant: str) -> float | None:
+        """How often the cache may be wrong for `tenant`, where that is its own to say."""
+        return self.policy_of(tenant).cache_max_error_rate
 
     def capped(self, asked: AskedT, tenant: str) -> AskedT:
         """The request, as critical as `tenant`'s may be at most."""

@@ -4,11 +4,13 @@
      "default": {"requests_per_minute": 60},
      "tenants": {"acme": {"max_criticality": "standard", "max_requests": 64, "max_prompt_tokens": 100000,
                           "requests_per_minute": 600, "input_tokens_per_minute": 200000,
-                          "output_tokens_per_minute": 50000,
+                          "output_tokens_per_minute": 50000, "cache_max_error_rate": 0.02,
                           "certificates": ["client.acme.example", "spiffe://acme/batch"]}}}
 
 `certificates` are names in client certificates, alternative or common ones, each of one tenant. What else an entry
-leaves out, it has from `default`, and what that leaves out, from the gateway's settings. A rate of null is no limit.
+leaves out, it has from `default`, and what that leaves out, from the gateway's settings. A rate a minute of null is no
+limit. `cache_max_error_rate`, in [0, 1], bounds the share of wrong answers that the cache serves by meaning; 0 turns
+that off, and null leaves it to the model.
 """
 
 from collections.abc import Mapping
@@ -16,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PositiveInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt
 
 from penstock_gateway.identity.tenants import TenantPolicy, Tenants, TenantTable
 from penstock_gateway.quotas.admission import Bounds
@@ -42,6 +44,7 @@ class _Entry(BaseModel):
     requests_per_minute: PositiveInt | None = None
     input_tokens_per_minute: PositiveInt | None = None
     output_tokens_per_minute: PositiveInt | None = None
+    cache_max_error_rate: Annotated[float, Field(ge=0, le=1)] | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that stand in the file."""
@@ -107,4 +110,5 @@ def _policy(entry: _Entry, without_file: Bounds) -> TenantPolicy:
         ),
         rates=Rates(entry.requests_per_minute, entry.input_tokens_per_minute, entry.output_tokens_per_minute),
         max_criticality=Criticality[entry.max_criticality.upper()],
+        cache_max_error_rate=entry.cache_max_error_rate,
     )

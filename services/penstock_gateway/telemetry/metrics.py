@@ -16,6 +16,8 @@ from penstock_shared import semconv
 
 _LABELS = ("gen_ai_operation_name", "gen_ai_request_model")
 _SECONDS_PER_NS = 1e-9
+# A lookup has 50 ms.
+_LOOKUP_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1)
 
 
 class _Labelled(Protocol):
@@ -75,6 +77,33 @@ class GatewayMetrics:
             "gen_ai_request_model",
         )
         self._cache = self._counter("penstock_gateway_cache", "Requests by what the cache did.", "outcome")
+        self._explorations = self._counter(
+            "penstock_gateway_cache_explorations",
+            "Stored answers that were compared with the model's: right, wrong, or unknown where nothing came of it.",
+            "result",
+        )
+        self._lookups = _Parts(
+            Histogram(
+                "penstock_gateway_cache_lookup",
+                "From asking the cache to its answer, or to giving it up.",
+                ["outcome"],
+                unit="seconds",
+                buckets=_LOOKUP_BOUNDS_S,
+                registry=self.registry,
+            )
+        )
+
+    def observe_lookup(self, report: CacheReport, timeline: Timeline) -> None:
+        """The cache was asked."""
+        assert timeline.looking_ns is not None, "it was asked"
+        assert timeline.looked_up_ns is not None, "it has answered or was given up"
+        lasted_ns = timeline.looked_up_ns - timeline.looking_ns
+        self._lookups(report.outcome.name.lower()).observe(lasted_ns * _SECONDS_PER_NS)
+
+    def observe_exploration(self, is_equivalent: bool | None) -> None:
+        """A stored answer was compared with the model's; None: it could not be."""
+        result = "unknown" if is_equivalent is None else "right" if is_equivalent else "wrong"
+        self._explorations(result).inc()
 
     def observe_cache(self, report: CacheReport) -> None:
         """What the cache did for a request."""

@@ -125,13 +125,27 @@ def _of_answer(
         semconv.GEN_AI_USAGE_INPUT_TOKENS: usage.prompt_tokens,
         semconv.GEN_AI_USAGE_OUTPUT_TOKENS: usage.completion_tokens,
         semconv.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: usage.cached_prompt_tokens,
-        semconv.PENSTOCK_CACHE_OUTCOME: cache.outcome.name.lower(),
+        **_of_cache(cache),
     }
     if sampling.seed <= _LARGEST_ATTRIBUTE:
         found[semconv.GEN_AI_REQUEST_SEED] = sampling.seed
     if sampling.stop:
         found[semconv.GEN_AI_REQUEST_STOP_SEQUENCES] = sampling.stop
     return found
+
+
+def _of_cache(report: CacheReport) -> dict[str, AttributeValue]:
+    numbers = {
+        semconv.PENSTOCK_CACHE_MAX_ERROR_RATE: report.max_error_rate,
+        semconv.PENSTOCK_CACHE_SCORE: report.score,
+        semconv.PENSTOCK_CACHE_SIMILARITY: report.similarity,
+        semconv.PENSTOCK_CACHE_ERROR_BOUND: report.error_bound,
+    }
+    return {
+        semconv.PENSTOCK_CACHE_OUTCOME: report.outcome.name.lower(),
+        semconv.PENSTOCK_CACHE_REASON: report.reason,
+        **{name: value for name, value in numbers.items() if value is not None},
+    }
 
 
 def _time_to_first_chunk(timeline: Timeline) -> dict[str, AttributeValue]:

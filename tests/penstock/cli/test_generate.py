@@ -62,7 +62,14 @@ def test_json_has_every_field(cli: Cli, server: ScriptedInference) -> None:
     assert answer["usage"] == {"prompt_tokens": 8, "completion_tokens": 2, "cached_prompt_tokens": 4}
     assert (answer["timings"]["total_s"], answer["timings"]["decode_s"]) == (0.012, None)
     assert (answer["replica"], answer["routing_reason"]) == ("pocket-0", "least loaded")
-    assert answer["cache"] == {"outcome": "skipped", "score": None, "max_error_rate": None, "reason": "no cache"}
+    assert answer["cache"] == {
+        "outcome": "skipped",
+        "score": None,
+        "max_error_rate": None,
+        "reason": "no cache",
+        "similarity": None,
+        "error_bound": None,
+    }
     assert (answer["trace_id"], answer["request_id"]) == (TRACE_ID, "req-1")
     assert (answer["model"], answer["model_revision"], answer["prompt_tokens"]) == ("pocket", "r1", 8)
     assert answer["sampling"]["seed"] == 7

@@ -3,20 +3,23 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import grpc
 import pytest
 from fakes.scripted_cache import ScriptedCache
 
-from penstock_gateway.cache.answer_cache import AnswerCache, CacheUse
+from penstock_gateway.cache.answer_cache import AnswerCache
+from penstock_gateway.cache.answer_key import AnswerKey
 from penstock_gateway.cache.cache_client import CacheClient
 from penstock_gateway.cache.circuit_breaker import CircuitBreaker
+from penstock_gateway.cache.planner import CacheUse
 from penstock_gateway.cache.stored_answer import StoredAnswer, StoredChoice
 from penstock_gateway.events import FinishReason, Usage
 from penstock_gateway.requests import CachePolicy
 from penstock_shared.tracing import TraceContext
 
-USE = CacheUse("acme", bytes(32), CachePolicy(), None)
+USE = CacheUse(CachePolicy(), AnswerKey("acme", "pocket", bytes(32)), None, 0.0, "", None)
 ANSWER = StoredAnswer((StoredChoice("Paris", (1,), FinishReason.STOP),), Usage(1, 1, 0), "r")
 TRACE = TraceContext(1, 1, is_sampled=False)
 
@@ -34,7 +37,7 @@ async def service() -> AsyncIterator[ScriptedCache]:
 async def cache(service: ScriptedCache) -> AsyncIterator[AnswerCache]:
     """The gateway's side of it."""
     async with grpc.aio.insecure_channel(service.address) as channel:
-        yield AnswerCache(CacheClient(channel, CircuitBreaker(time.monotonic)))
+        yield AnswerCache(CacheClient(channel, CircuitBreaker(time.monotonic)), lambda _: None)
 
 
 async def test_so_many_answers_are_on_their_way_and_no_more(cache: AnswerCache, service: ScriptedCache) -> None:
@@ -69,6 +72,6 @@ async def test_an_end_does_not_wait_for_ever(cache: AnswerCache, service: Script
 
 async def test_what_has_no_key_or_did_not_end_well_is_not_sent(cache: AnswerCache) -> None:
     """There is nothing to keep it under, or nothing to keep."""
-    cache.keep(CacheUse("acme", None, CachePolicy(), None), ANSWER, TRACE)
+    cache.keep(replace(USE, key=None), ANSWER, TRACE)
     cache.keep(USE, None, TRACE)
     assert repr(cache) == "AnswerCache(configured=True, puts=0)"

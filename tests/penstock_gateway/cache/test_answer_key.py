@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
-from penstock_gateway.cache.answer_key import answer_digest, is_determined
+from penstock_gateway.cache.answer_key import answer_digest
 from penstock_gateway.convert import generation_request
 from penstock_shared.directory import AdapterSpec, ModelSpec, SamplingDefaults
 
@@ -182,13 +182,3 @@ def test_a_digest_does_not_change_between_versions() -> None:
     """A store outlives the gateway; whoever changes this value loses every stored answer, and raises _FORMAT."""
     request = within("SamplingParams", types_pb2.SamplingParams(temperature=0, logit_bias={2: 0.5, 1: 1}))
     assert digest(request).hex() == "1e8b70d2e5bbe31c450b15199715731f531809d04c0ae32132c8b0bb8a530f70"
-
-
-@pytest.mark.parametrize(
-    ("sampling", "determined"),
-    [({}, False), ({"temperature": 0}, True), ({"temperature": 0.5}, False), ({"temperature": 0.5, "seed": 0}, True)],
-)
-def test_only_greedy_and_seeded_answers_are_determined(sampling: dict[str, Any], determined: bool) -> None:
-    """Whoever samples without a seed wants another answer each time."""
-    asked = generation_request(within("SamplingParams", types_pb2.SamplingParams(**sampling)))
-    assert is_determined(asked, SPEC) == determined

@@ -25,17 +25,24 @@ def test_a_tenant_has_what_its_entry_says_else_the_default_else_the_settings() -
     """An operator writes down what differs."""
     table = parse_tenants(
         document(
-            default={"requests_per_minute": 60, "max_requests": 5, "max_criticality": "standard"},
+            default={
+                "requests_per_minute": 60,
+                "max_requests": 5,
+                "max_criticality": "standard",
+                "cache_max_error_rate": 0.02,
+            },
             tenants={
                 "acme": {"requests_per_minute": 600, "output_tokens_per_minute": 50, "max_prompt_tokens": 7},
+                "strict": {"cache_max_error_rate": 0},
                 "batch": {"max_criticality": "sheddable", "requests_per_minute": None},
             },
         ),
         SETTINGS,
     )
-    assert table.policy_of("acme") == TenantPolicy(Bounds(5, 7), Rates(600, None, 50), Criticality.STANDARD)
-    assert table.policy_of("batch") == TenantPolicy(Bounds(5, 1000), Rates(), Criticality.SHEDDABLE)
-    assert table.policy_of("unnamed") == TenantPolicy(Bounds(5, 1000), Rates(60), Criticality.STANDARD)
+    assert table.policy_of("acme") == TenantPolicy(Bounds(5, 7), Rates(600, None, 50), Criticality.STANDARD, 0.02)
+    assert table.policy_of("batch") == TenantPolicy(Bounds(5, 1000), Rates(), Criticality.SHEDDABLE, 0.02)
+    assert table.policy_of("unnamed") == TenantPolicy(Bounds(5, 1000), Rates(60), Criticality.STANDARD, 0.02)
+    assert table.policy_of("strict").cache_max_error_rate == 0
 
 
 def test_without_a_file_everybody_has_the_settings(tmp_path: Path) -> None:
@@ -70,6 +77,10 @@ def test_criticality_is_capped_and_never_raised(tmp_path: Path) -> None:
         (document(tenants={"acme": {"request_per_minute": 1}}), "request_per_minute: got 1; Extra inputs"),
         (document(tenants={"a b": {}}), "a tenant's name is 1 to 64 letters"),
         (document(tenants={"a": {"certificates": ["x"]}, "b": {"certificates": ["x"]}}), "'x' is that of two tenants"),
+        (
+            document(tenants={"a": {"cache_max_error_rate": 2}}),
+            "cache_max_error_rate: got 2; Input should be less than",
+        ),
         (b'{"version": 3}', "version: got 3; Input should be 1"),
         (b"{}", "version: Field required"),
     ],

@@ -64,9 +64,10 @@ _HINTS: dict[str, st.SearchStrategy[Any]] = {
     "Duration.nanos": st.integers(0, 999_999_999),
     "CachePolicy.tags": st.text(min_size=1, max_size=8),
     "CachePolicy.scope": st.text(min_size=1, max_size=8),
+    "CachePolicy.max_error_rate": st.floats(0, 1),
 }
 # A request that has one of these is refused by its name: seldom, so that others are reached.
-_SELDOM = frozenset({"adapter", "echo", "max_error_rate"})
+_SELDOM = frozenset({"adapter", "echo"})
 _LIKELY = frozenset({"request", "input"})
 _ONE_IN = 30
 
