@@ -110,7 +110,8 @@ class Grouping:
     def _rows(self, chunks: Ids, num_queries: int) -> slice | RaggedRows:
         offsets, lengths = self._batch.offsets[chunks], self._batch.lengths[chunks]
         end_to_end = offsets[0] + np.arange(len(chunks)) * num_queries
-        if lengths[-1] == num_queries and np.array_equal(offsets, end_to_end):
+        # Lengths too: a gap behind a shorter chunk may be another group's chunk.
+        if (lengths == num_queries).all() and np.array_equal(offsets, end_to_end):
             return slice(int(offsets[0]), int(offsets[0]) + len(chunks) * num_queries)
         lanes = np.arange(num_queries)
         is_token = lanes < lengths[:, None]
