@@ -43,6 +43,8 @@ class WorkerSettings(ServiceSettings):
     adapters: dict[str, Path] = Field(default_factory=dict)
     # "off", "prompt-lookup", or the directory of a smaller checkpoint with the same tokenizer.
     speculate: str = Field("off", min_length=1)
+    # Of every draft. Unless set, drafts are as long as pays.
+    draft_tokens: int | None = Field(None, ge=1, le=8)
     deterministic: bool = False
     ray_address: str | None = Field(None, validation_alias="RAY_ADDRESS")
     # What nodes of the same Ray prove themselves with.

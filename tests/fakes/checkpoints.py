@@ -1,11 +1,13 @@
 """Small random checkpoints of every supported family, made by transformers' own classes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     BertLMHeadModel,
@@ -139,6 +141,9 @@ FAMILIES: dict[str, Callable[[], PreTrainedModel]] = {
         )
     ),
     "gpt2": lambda: GPT2LMHeadModel(GPT2Config(**_TOKENS, n_embd=64, n_layer=3, n_head=4, n_positions=512)),
+    "gpt2_odd": lambda: GPT2LMHeadModel(
+        GPT2Config(**_TOKENS, n_embd=64, n_layer=3, n_head=4, n_positions=512, n_inner=97)
+    ),
     "gpt_neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**_NO_KV_HEADS)),
     "gpt_neox_sequential": lambda: GPTNeoXForCausalLM(
         GPTNeoXConfig(
@@ -231,6 +236,17 @@ def save_checkpoint(family: str, model_dir: Path, **options: Any) -> Path:
             _fill(name, parameter)
     model.save_pretrained(model_dir, **options)
     return model_dir
+
+
+def save_blurred_copy(model_dir: Path, copy_dir: Path, *, noise: float = 0.02) -> Path:
+    """A copy of a checkpoint whose weights are a little off, so that it often says what the other says, not always."""
+    shutil.copytree(model_dir, copy_dir)
+    generator = torch.Generator().manual_seed(1)
+    tensors = load_file(copy_dir / "model.safetensors")
+    for tensor in tensors.values():
+        tensor.add_(noise * torch.randn(tensor.shape, generator=generator))
+    save_file(tensors, copy_dir / "model.safetensors", {"format": "pt"})
+    return copy_dir
 
 
 def edit_config(model_dir: Path, **fields: Any) -> None:

@@ -1,10 +1,9 @@
-"""Drafters that know what the fake model will say, and a pace that always drafts."""
+"""Drafters that know what the fake model will say."""
 
 from array import array
 from collections.abc import Sequence as ReadOnlyList
 
 from fakes.paged_runner import next_token_id
-from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS, DraftPace, DraftRecord
 from penstock_worker.engine.drafter import DraftRequest
 
 
@@ -29,15 +28,3 @@ class OracleDrafter:
             context.append(token_id)
             draft.append(token_id)
         return draft
-
-
-class EagerPace(DraftPace):
-    """Drafts as much as it may, whether it pays or not."""
-
-    def allows_drafts(self, num_rows: int) -> bool:
-        """Always."""
-        return True
-
-    def length(self, record: DraftRecord, num_rows: int) -> int:
-        """Always the same."""
-        return MAX_DRAFT_TOKENS

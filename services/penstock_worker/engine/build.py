@@ -15,9 +15,10 @@ from penstock_worker.engine.attention import StepAttention
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.build_drafter import OFF, PROMPT_LOOKUP, build_drafter, read_draft_config
 from penstock_worker.engine.constraint import ConstraintGate
-from penstock_worker.engine.draft_pace import DraftPace
+from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS, DraftPace
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.fixed_attention import FixedAttention
+from penstock_worker.engine.fixed_pace import FixedPace
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
 from penstock_worker.engine.model_runner import ModelRunner
@@ -58,6 +59,7 @@ class EngineConfig:
         block_size: tokens of one KV block.
         prefix_cache: whether keys and values of equal beginnings are computed once.
         speculate: "off", "prompt-lookup", or the directory of a smaller checkpoint with the same tokenizer.
+        draft_tokens: length of every draft; None: as long as pays, by the clock.
         deterministic: whether a token's logits have the same bits whatever is computed beside its sequence; on a CPU.
         num_threads: threads of one CPU operation; None leaves torch's choice. Holds for the whole process.
     """
@@ -71,6 +73,7 @@ class EngineConfig:
     block_size: int = 16
     prefix_cache: bool = True
     speculate: str = OFF
+    draft_tokens: int | None = None
     deterministic: bool = False
     num_threads: int | None = None
 
@@ -78,6 +81,8 @@ class EngineConfig:
         for name in ("max_running_sequences", "max_step_tokens", "block_size"):
             if getattr(self, name) < 1:
                 raise InvalidArgumentError(name, getattr(self, name), "at least 1")
+        if self.draft_tokens is not None and not 1 <= self.draft_tokens <= MAX_DRAFT_TOKENS:
+            raise InvalidArgumentError("draft_tokens", self.draft_tokens, f"1 to {MAX_DRAFT_TOKENS}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +251,8 @@ def _speculation(
     drafter = None if config.speculate == OFF else build_drafter(draft, kv_plan)
     if drafter is None:
         return None
-    return Speculation(drafter, scheduler, DraftPace(), max_step_tokens=config.max_step_tokens)
+    pace = DraftPace() if config.draft_tokens is None else FixedPace(config.draft_tokens)
+    return Speculation(drafter, scheduler, pace, max_step_tokens=config.max_step_tokens)
 
 
 def _plan_kv_cache(model: RunnableModel, config: EngineConfig, draft: RunnableModel | None) -> KvPlan:

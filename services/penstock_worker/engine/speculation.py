@@ -14,8 +14,8 @@ from typing import Protocol, TypeVar
 
 from penstock_shared.errors import PenstockError
 from penstock_shared.logs import get_logger
-from penstock_worker.engine.draft_pace import DraftPace
 from penstock_worker.engine.drafter import Drafter, DraftRequest
+from penstock_worker.engine.pace import Pace
 from penstock_worker.engine.plan import Chunk, StepPlan
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import Sequence
@@ -53,7 +53,7 @@ class Speculation:
         self,
         drafter: Drafter,
         scheduler: Scheduler,
-        pace: DraftPace,
+        pace: Pace,
         *,
         max_step_tokens: int,
         clock: Callable[[], float] = time.perf_counter,

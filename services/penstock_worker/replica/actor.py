@@ -123,6 +123,7 @@ class ReplicaActor:
             block_size=settings.block_size,
             prefix_cache=settings.prefix_cache,
             speculate=settings.speculate,
+            draft_tokens=settings.draft_tokens,
             deterministic=settings.deterministic,
             num_threads=settings.num_threads,
         )

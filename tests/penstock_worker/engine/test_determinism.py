@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fakes.adapters import save_adapter
-from fakes.checkpoints import VOCAB_SIZE
+from fakes.checkpoints import VOCAB_SIZE, save_blurred_copy
 
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import InvalidArgumentError
@@ -23,26 +23,30 @@ from penstock_worker.replica.actor import numerics_fingerprint
 
 FAMILIES = (
     "llama_biases", "mistral_window", "qwen2_some_windows", "qwen2_moe", "qwen3", "gemma2", "gemma3", "phi3",
-    "gpt2", "gpt_neox", "falcon", "bloom", "mpt", "mixtral",
+    "gpt2", "gpt2_odd", "gpt_neox", "falcon", "bloom", "mpt", "mixtral",
 )  # fmt: skip
 CONFIG = EngineConfig(device="cpu", block_size=8, deterministic=True)
 _STEM = [7 * index % VOCAB_SIZE for index in range(150)]
 
 
 def _requests(number: int, *, adapter: str | None = None) -> list[SequenceRequest]:
-    """Prompts of 1 to 180 tokens, some with a common beginning or repeating themselves; greedy and drawn."""
+    """Prompts of 1 to 180 tokens, some with a common beginning or repeating themselves; greedy and drawn.
+
+    Every fourth is drawn from few tokens, so that its output repeats itself.
+    """
     generator = random.Random(3)
     requests = []
     for key in range(number):
         own = [generator.randrange(VOCAB_SIZE) for _ in range(generator.randint(1, 30))]
         prompt = generator.choice([own, own * 2, _STEM[: generator.randint(1, 150)] + own])
         sampling = SamplingOptions(
-            max_tokens=generator.randint(1, 5),
+            max_tokens=generator.randint(1, 5) if key % 4 else 12,
             temperature=generator.choice([0.0, 0.7, 1.5]),
             top_p=generator.choice([1.0, 0.9]),
             top_k=generator.choice([0, 0, 20]),
             seed=key,
             logprobs=generator.choice([0, 3, 5]),
+            logit_bias={} if key % 4 else dict.fromkeys((3, 5, 8), 15.0),
             ignore_eos=True,
         )
         requests.append(
@@ -92,24 +96,55 @@ def _alone(engine: Engine, requests: list[SequenceRequest]) -> dict[int, bytes]:
     return outputs
 
 
-def _crowded(config: EngineConfig, model_dir: Path, **changes: Any) -> EngineConfig:
-    """With a KV cache of 40 blocks, which preempts, and `changes`."""
+def _crowded(config: EngineConfig, model_dir: Path, *, num_models: int = 1, **changes: Any) -> EngineConfig:
+    """With a KV cache of 40 blocks, which preempts, for each of `num_models` of one shape; and `changes`."""
     _, loaded = build_engine(model_dir, EngineConfig(device="cpu", block_size=config.block_size))
-    return replace(config, kv_memory_bytes=41 * loaded.kv_plan.block_bytes, **changes)
+    return replace(config, kv_memory_bytes=num_models * 41 * loaded.kv_plan.block_bytes, **changes)
 
 
-def test_200_requests_in_random_batches_get_what_they_get_alone(checkpoint: Callable[[str], Path]) -> None:
-    """Preemption, prefix hits, chunk sizes and drafts change no bit of tokens and log probabilities."""
-    model_dir, requests = checkpoint("llama"), _requests(200)
-    alone, _ = build_engine(model_dir, replace(CONFIG, prefix_cache=False))
-    expected = _alone(alone, requests)
-    for speculate, max_step_tokens, num_at_once in (("off", 23, 3), ("prompt-lookup", 512, 9)):
-        config = _crowded(replace(CONFIG, speculate=speculate), model_dir, max_step_tokens=max_step_tokens)
-        engine, _ = build_engine(model_dir, config)
-        assert _run(engine, requests, num_at_once=num_at_once) == expected
-        stats = engine.stats()
-        assert stats.num_preemptions > 0
-        assert stats.num_prefix_hit_tokens > 0
+@pytest.fixture(scope="module")
+def draft_dir(checkpoint: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint that drafts for "llama", and is wrong at times."""
+    return save_blurred_copy(checkpoint("llama"), tmp_path_factory.mktemp("draft") / "blurred")
+
+
+@pytest.fixture(scope="module")
+def expected(checkpoint: Callable[[str], Path]) -> dict[int, bytes]:
+    """What 200 requests get of "llama", each alone, token after token, with nothing kept between them."""
+    engine, _ = build_engine(checkpoint("llama"), replace(CONFIG, prefix_cache=False))
+    return _alone(engine, _requests(200))
+
+
+@pytest.mark.parametrize(("max_step_tokens", "num_at_once"), [(23, 3), (512, 9)])
+def test_200_requests_in_random_batches_get_what_they_get_alone(
+    max_step_tokens: int, num_at_once: int, expected: dict[int, bytes], checkpoint: Callable[[str], Path]
+) -> None:
+    """Preemption, prefix hits and chunk sizes change no bit of tokens and log probabilities."""
+    config = _crowded(CONFIG, checkpoint("llama"), max_step_tokens=max_step_tokens)
+    engine, _ = build_engine(checkpoint("llama"), config)
+    assert _run(engine, _requests(200), num_at_once=num_at_once) == expected
+    stats = engine.stats()
+    assert stats.num_preemptions > 0
+    assert stats.num_prefix_hit_tokens > 0
+
+
+@pytest.mark.parametrize("drafter", ["prompt-lookup", "checkpoint"])
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_200_requests_get_with_drafts_what_they_get_without(
+    drafter: str, *, is_alone: bool, expected: dict[int, bytes], checkpoint: Callable[[str], Path], draft_dir: Path
+) -> None:
+    """A drafted token is computed in another step and beside others than it would be, and has the same bits."""
+    speculate = str(draft_dir) if drafter == "checkpoint" else drafter
+    config = replace(CONFIG, speculate=speculate, draft_tokens=4)
+    if not is_alone:
+        config = _crowded(config, checkpoint("llama"), num_models=1 + (drafter == "checkpoint"), max_step_tokens=67)
+    engine, _ = build_engine(checkpoint("llama"), config)
+    outputs = _alone(engine, _requests(200)) if is_alone else _run(engine, _requests(200), num_at_once=7)
+    assert outputs == expected
+    stats = engine.stats()
+    assert (stats.num_preemptions > 0) == (not is_alone)
+    assert stats.num_accepted_tokens > 20
+    assert stats.num_drafted_tokens - stats.num_accepted_tokens > 20
 
 
 @pytest.mark.parametrize("family", FAMILIES)

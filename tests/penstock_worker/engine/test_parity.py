@@ -84,6 +84,19 @@ def test_prefix_hits_equal_transformers(
         assert_greedy_equal(reference(family), prompt, output)
 
 
+@pytest.mark.parametrize(
+    "family", ["llama", "mistral_window", "qwen3_moe", "gemma2", "gpt2_odd", "gpt_neox", "falcon", "bloom"]
+)
+def test_deterministic_mode_equals_transformers(
+    family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
+) -> None:
+    """Bits that are always the same must be the right ones, too."""
+    engine, _ = build_engine(checkpoint(family), EngineConfig(device="cpu", deterministic=True, max_step_tokens=41))
+    prompts = _prompts(4)
+    for prompt, output in zip(prompts, _generate(engine, prompts), strict=True):
+        assert_greedy_equal(reference(family), prompt, output)
+
+
 def test_numbers_that_overflow_reach_nobody_else(
     tmp_path: Path, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:

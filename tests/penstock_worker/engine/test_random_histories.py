@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pytest
-from fakes.drafters import EagerPace, OracleDrafter
+from fakes.drafters import OracleDrafter
 from fakes.paged_runner import PagedRunner, next_token_id
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +16,9 @@ from structlog.testing import capture_logs
 
 from penstock_shared.prefix_chain import PrefixBlock
 from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.fixed_pace import FixedPace
 from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
@@ -164,7 +166,7 @@ class History:
         if self.one_wrong_in is None:
             return None
         drafter = OracleDrafter(vocab_size=VOCAB_SIZE, one_wrong_in=self.one_wrong_in)
-        return Speculation(drafter, scheduler, EagerPace(), max_step_tokens=self.limits.max_step_tokens)
+        return Speculation(drafter, scheduler, FixedPace(MAX_DRAFT_TOKENS), max_step_tokens=self.limits.max_step_tokens)
 
     def play(self, event: Event) -> None:
         """Does one thing to the engine."""

@@ -4,13 +4,15 @@ from array import array
 from collections.abc import Sequence as ReadOnlyList
 from dataclasses import replace
 
-from fakes.drafters import EagerPace, OracleDrafter
+from fakes.drafters import OracleDrafter
 from fakes.paged_runner import PagedRunner
 
 from penstock_shared.constraint import Constraint, ConstraintKind
 from penstock_worker.engine.block_pool import BlockPool
+from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS
 from penstock_worker.engine.drafter import Drafter, DraftRequest
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.fixed_pace import FixedPace
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.sequence import SamplingOptions, Sequence, SequenceRequest
@@ -39,7 +41,7 @@ def _engine(drafter: Drafter | None, limits: EngineLimits = LIMITS) -> tuple[Eng
         eos_token_ids=frozenset(),
         speculation=None
         if drafter is None
-        else Speculation(drafter, scheduler, EagerPace(), max_step_tokens=limits.max_step_tokens),
+        else Speculation(drafter, scheduler, FixedPace(MAX_DRAFT_TOKENS), max_step_tokens=limits.max_step_tokens),
     )
     return engine, runner
 
@@ -119,7 +121,7 @@ def test_constrained_output_is_not_drafted() -> None:
     drafter = OracleDrafter(vocab_size=VOCAB_SIZE, one_wrong_in=1000)
     pool = BlockPool(LIMITS.num_blocks, LIMITS.block_size)
     scheduler = Scheduler(pool, max_running_sequences=4, max_step_tokens=16)
-    speculation = Speculation(drafter, scheduler, EagerPace(), max_step_tokens=16)
+    speculation = Speculation(drafter, scheduler, FixedPace(MAX_DRAFT_TOKENS), max_step_tokens=16)
     sequences = {}
     for key, constraint in ((1, None), (2, Constraint(ConstraintKind.REGEX, ("a+",)))):
         request = SequenceRequest(

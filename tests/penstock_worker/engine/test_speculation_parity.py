@@ -5,29 +5,24 @@ The other model is of random weights too, so it is hardly ever right; a copy of 
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes.checkpoints import VOCAB_SIZE
-from fakes.drafters import EagerPace
 from near_tie import ReferenceModel, assert_greedy_equal
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.build import EngineConfig, build_engine
-from penstock_worker.engine.draft_pace import DraftPace
+from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
 
 NUM_TOKENS = 64
 FAMILIES = ["llama", "mistral_window", "qwen2_some_windows", "qwen3", "gemma2"]
 _LENGTHS = (1, 5, 70)
-
-
-@pytest.fixture(autouse=True)
-def _eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drafts whether it pays or not: that is another test's matter."""
-    monkeypatch.setattr(DraftPace, "length", EagerPace.length)
-    monkeypatch.setattr(DraftPace, "allows_drafts", EagerPace.allows_drafts)
+# Drafts whether it pays or not: that is another test's matter.
+EAGER = EngineConfig(draft_tokens=MAX_DRAFT_TOKENS)
 
 
 def _prompts() -> list[list[int]]:
@@ -73,7 +68,7 @@ def test_greedy_output_equals_transformers(
     kind: str, family: str, checkpoint: Callable[[str], Path], reference: Callable[[str], ReferenceModel]
 ) -> None:
     """Each drafter on each kind of attention."""
-    engine, _ = build_engine(checkpoint(family), EngineConfig(speculate=_speculate(kind, family, checkpoint)))
+    engine, _ = build_engine(checkpoint(family), replace(EAGER, speculate=_speculate(kind, family, checkpoint)))
     prompts = _prompts()
     outputs = _run(engine, [SamplingOptions(max_tokens=NUM_TOKENS)] * len(prompts), prompts)
     for key, prompt in enumerate(prompts):
@@ -105,7 +100,7 @@ def test_every_sampling_parameter_counts_as_if_token_came_after_token(
     prompts, found = _prompts(), []
     for speculate in ("off", _speculate(kind, "llama", checkpoint)):
         memory = kv_bytes if speculate != "off" or kv_bytes is None else kv_bytes // num_models
-        engine, _ = build_engine(checkpoint("llama"), EngineConfig(speculate=speculate, kv_memory_bytes=memory))
+        engine, _ = build_engine(checkpoint("llama"), replace(EAGER, speculate=speculate, kv_memory_bytes=memory))
         found.append(_run(engine, SAMPLINGS, prompts))
         assert (num_blocks is not None) == (engine.stats().num_preemptions > 0)
         assert (speculate == "off") == (engine.stats().num_drafted_tokens == 0)
@@ -129,14 +124,14 @@ def _assert_logprobs_equal(plain: list[SequenceOutput], drafted: list[SequenceOu
 
 def test_fewer_steps_where_drafts_are_right(checkpoint: Callable[[str], Path]) -> None:
     """What speculation is for: a model that guesses itself makes nine tokens a step."""
-    engine, _ = build_engine(checkpoint("llama"), EngineConfig(speculate=str(checkpoint("llama"))))
+    engine, _ = build_engine(checkpoint("llama"), replace(EAGER, speculate=str(checkpoint("llama"))))
     _run(engine, [SamplingOptions(max_tokens=91, temperature=1.0, seed=1)], [[1, 2, 3]])
     assert engine.stats().step == 11
 
 
 def test_end_tells_of_the_drafts(checkpoint: Callable[[str], Path]) -> None:
     """How speculation fared with a request can be seen on it."""
-    engine, _ = build_engine(checkpoint("llama"), EngineConfig(speculate=str(checkpoint("llama_tied"))))
+    engine, _ = build_engine(checkpoint("llama"), replace(EAGER, speculate=str(checkpoint("llama_tied"))))
     outputs = _run(engine, [SamplingOptions(max_tokens=20)], [[1, 2, 3]])
     end, stats = outputs[0][-1].end, engine.stats()
     assert end is not None
