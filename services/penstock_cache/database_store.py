@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock_cache import export_statements, label_statements, prompt_statements, statements
+from penstock_cache.admission import Admission, Resident
 from penstock_cache.connection import Connection
 from penstock_cache.database import Database
 from penstock_cache.decision.label import Label
@@ -28,6 +29,7 @@ from penstock_cache.entries import (
     StoredLabel,
     Totals,
 )
+from penstock_cache.frequency_sketch import FrequencySketch
 from penstock_cache.prompt_changes import PromptChange
 from penstock_cache.semantic.prompts import EncodedPrompt
 from penstock_cache.use_counts import UseCounts
@@ -64,6 +66,7 @@ class DatabaseStore:
         self._wall_clock = wall_clock
         self._num_pending = 0
         self._uses = UseCounts()
+        self._admission = Admission(FrequencySketch(_sketch_width(max_bytes)))
         self._log = get_logger("store")
         self.num_evictions: Counter[str] = Counter()
 
@@ -72,9 +75,10 @@ class DatabaseStore:
 
     async def lookup(self, key: ExactKey) -> StoredEntry | None:
         """The entry of that key, unless it has expired; a found one counts as used."""
+        self._admission.asked(key)
         found = await self._read(partial(statements.find, key=key, now_s=self._wall_clock()))
         if found is not None:
-            self.used(found.entry_id)
+            self._uses.note(found.entry_id)
         return found
 
     async def entry(self, tenant: str, entry_id: str) -> StoredEntry | None:
@@ -92,7 +96,8 @@ class DatabaseStore:
         return await self._insert(ExportedEntry(entry, created_s=self._wall_clock(), num_uses=0))
 
     def used(self, entry_id: str) -> None:
-        """Notes that an entry was served."""
+        """Notes that an entry was served by its meaning."""
+        self._admission.served(entry_id)
         self._uses.note(entry_id)
 
     async def invalidate(self, tenant: str, selector: Selector) -> int:
@@ -165,18 +170,36 @@ class DatabaseStore:
             return None
         entry_id, now_s = uuid.uuid4().hex, self._wall_clock()
 
-        def insert(connection: Connection, *, changes: list[PromptChange]) -> Counter[str] | None:
+        def insert(connection: Connection, *, changes: list[PromptChange]) -> tuple[bool, Counter[str]]:
             statements.note_uses(connection, self._uses.take(), now_s)
             if is_restored and export_statements.is_older(connection, new):
-                return None
-            statements.insert(connection, new, entry_id, changes)
-            return statements.evict(connection, self._max_bytes, changes)
+                return False, Counter()
+            statements.remove_key(connection, new.entry.key, changes)
+            is_admitted, evicted = self._make_room(connection, new, changes)
+            if is_admitted:
+                statements.insert(connection, new, entry_id, changes)
+            return is_admitted, evicted
 
-        evicted = await self._write(insert)
-        if evicted is None:
-            return None
+        is_admitted, evicted = await self._write(insert)
         self.num_evictions += evicted
-        return entry_id
+        return entry_id if is_admitted else None
+
+    def _make_room(
+        self, connection: Connection, new: ExportedEntry, changes: list[PromptChange]
+    ) -> tuple[bool, Counter[str]]:
+        """Whether an entry may come, and how many went, by tenant: for it, or as the budget became smaller."""
+        num_free = self._max_bytes - statements.totals(connection, "").size_bytes
+        too_many = self._cheapest(connection, -num_free)
+        evicted = statements.evict(connection, too_many, changes)
+        num_free += sum(each.size_bytes for each in too_many)
+        victims = self._cheapest(connection, statements.size_of(new.entry) - num_free)
+        if not self._admission.is_worth(new, victims):
+            return False, evicted
+        return True, evicted + statements.evict(connection, victims, changes)
+
+    def _cheapest(self, connection: Connection, num_bytes: int) -> list[Resident]:
+        """Who goes first so that there are `num_bytes` more."""
+        return self._admission.cheapest(statements.least(connection, num_bytes), num_bytes) if num_bytes > 0 else []
 
     async def _read(self, read: Callable[[Connection], T]) -> T:
         return await self._run(lambda: self._database.read(read))
@@ -207,3 +230,9 @@ class DatabaseStore:
     def _too_busy(self) -> ResourceExhaustedError:
         message = f"the cache has {self._num_pending} calls pending; its maximum is {self._max_pending}"
         return ResourceExhaustedError(message, quota="cache_pending_calls", retry_after_s=_RETRY_AFTER_S)
+
+
+def _sketch_width(max_bytes: int) -> int:
+    """A place for each of the smallest entries that fit, between 4 kB and 1 MB of memory in all."""
+    num_entries = max_bytes // statements.OVERHEAD_BYTES
+    return 1 << min(max(num_entries.bit_length(), 10), 18)

@@ -5,9 +5,10 @@ Times are in seconds since the epoch.
 # ruff: noqa: S608 - every part of a statement is a literal of this file
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from penstock_cache import prompt_statements
+from penstock_cache.admission import Resident
 from penstock_cache.connection import Connection
 from penstock_cache.entries import (
     ExactKey,
@@ -23,8 +24,10 @@ from penstock_cache.prompt_changes import PromptChange, RemovedPrompt
 from penstock_cache.prompt_statements import StoredPrompt
 
 # Rows of the tables and their indexes beside the answer itself, measured on small answers.
-_OVERHEAD_BYTES = 512
+OVERHEAD_BYTES = 512
 _PROMPT_OVERHEAD_BYTES = 160
+# Where one has to go, the one that was asked for least lately among so many of the least priority.
+_NUM_TO_CHOOSE_FROM = 16
 
 # By frequency, what a hit spares, and size, in the manner of GreedyDual-Size-Frequency (Cherkasova 1998): who comes or
 # is used starts from the least priority there is, so that what was popular once ages as others come.
@@ -42,7 +45,7 @@ _WHERE: Mapping[SelectBy, str] = {
 
 def size_of(entry: NewEntry) -> int:
     """What an entry counts for in the budget, in bytes."""
-    size = len(entry.answer) + sum(len(tag.encode()) for tag in entry.tags) + _OVERHEAD_BYTES
+    size = len(entry.answer) + sum(len(tag.encode()) for tag in entry.tags) + OVERHEAD_BYTES
     if entry.semantic is not None:
         prompt = entry.semantic.prompt
         size += len(prompt.text.encode()) + prompt.vector.nbytes + len(prompt.detail) + _PROMPT_OVERHEAD_BYTES
@@ -68,17 +71,16 @@ def find_by_id(connection: Connection, tenant: str, entry_id: str, now_s: float)
 
 
 def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: list[PromptChange]) -> None:
-    """Keeps an entry in place of one of the same key."""
+    """Keeps an entry; there is none of the same key."""
     entry, key = new.entry, new.entry.key
-    same_key = {"tenant": key.tenant, "digest": key.digest}
-    _delete(connection, "tenant = :tenant AND exact_digest = :digest", same_key, changes)
     (row,) = connection.execute(
         "INSERT INTO entries (entry_id, tenant, exact_digest, model_revision, answer, size_bytes, created_s, expires_s,"
         " used_s, tokens_saved, num_uses, priority) VALUES (:entry_id, :tenant, :digest, :model_revision, :answer,"
         f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_FIRST_PRIORITY}) RETURNING id",
-        same_key
-        | {
+        {
             "entry_id": entry_id,
+            "tenant": key.tenant,
+            "digest": key.digest,
             "model_revision": entry.model_revision,
             "answer": entry.answer,
             "size_bytes": size_of(entry),
@@ -106,16 +108,33 @@ def note_uses(connection: Connection, num_uses: Mapping[str, int], now_s: float)
     )
 
 
-def evict(connection: Connection, max_bytes: int, changes: list[PromptChange]) -> Counter[str]:
-    """Removes the entries of least priority until the rest fits. Returns how many, by tenant."""
+def least(connection: Connection, num_bytes: int) -> list[Resident]:
+    """Entries of least priority, the least first: some to choose from, and as many as have `num_bytes` together."""
+    limit = _NUM_TO_CHOOSE_FROM
+    while True:
+        rows = connection.execute(
+            "SELECT id, tenant, exact_digest, entry_id, tokens_saved, size_bytes FROM entries"
+            " ORDER BY priority, used_s, id LIMIT ?",
+            (limit,),
+        ).fetchall()
+        if len(rows) < limit or sum(row[-1] for row in rows) >= num_bytes:
+            break
+        limit *= 2
+    return [Resident(row, ExactKey(tenant, digest), *rest) for row, tenant, digest, *rest in rows]
+
+
+def evict(connection: Connection, residents: Iterable[Resident], changes: list[PromptChange]) -> Counter[str]:
+    """Removes entries. Returns how many, by tenant."""
     evicted: Counter[str] = Counter()
-    while totals(connection, "").size_bytes > max_bytes:
-        row, tenant = connection.execute(
-            "SELECT id, tenant FROM entries ORDER BY priority, used_s, id LIMIT 1"
-        ).fetchone()
-        _delete(connection, "entries.id = :row", {"row": row}, changes)
-        evicted[tenant] += 1
+    for resident in residents:
+        evicted[resident.key.tenant] += _delete(connection, "entries.id = :row", {"row": resident.row}, changes)
     return evicted
+
+
+def remove_key(connection: Connection, key: ExactKey, changes: list[PromptChange]) -> None:
+    """Removes the entry of a key, if there is one."""
+    values = {"tenant": key.tenant, "digest": key.digest}
+    _delete(connection, "tenant = :tenant AND exact_digest = :digest", values, changes)
 
 
 def remove(connection: Connection, tenant: str, selector: Selector, changes: list[PromptChange]) -> int:

@@ -124,6 +124,34 @@ async def test_a_smaller_budget_holds_from_the_next_entry_on(open_store: OpenSto
     assert await found(small, "g") == "g"
 
 
+async def test_what_is_asked_for_again_survives_what_is_asked_for_once(open_store: OpenStore) -> None:
+    """A crawler that asks a thousand things must not cost the answers that everybody wants."""
+    store = open_store(max_bytes=4 * size_of(entry("00")))
+    await store.put(entry("wanted"))
+    for _ in range(3):
+        assert await found(store, "wanted") == "wanted"
+    num_stored = 0
+    for number in range(40):
+        assert await found(store, f"{number:02}") is None
+        num_stored += await store.put(entry(f"{number:02}")) is not None
+    assert await found(store, "wanted") == "wanted"
+    assert num_stored == 40  # one of those that came before was worth no more
+    assert (await store.totals("")).num_entries == 4
+
+
+async def test_an_entry_worth_less_than_what_had_to_go_is_not_stored(open_store: OpenStore) -> None:
+    """Its former answer goes all the same: whoever puts one says that the old one is out of date."""
+    store = open_store(max_bytes=2 * size_of(entry("a")))
+    await store.put(entry("a"))
+    for name in "bc":
+        await store.put(entry(name, tokens_saved=100))
+    assert [name for name in "abc" if await found(store, name)] == ["b", "c"]
+    assert await store.put(entry("d")) is None
+    larger = NewEntry(key("b"), "r1", bytes(1500), 100.0)
+    assert await store.put(larger) is None
+    assert [name for name in "abcd" if await found(store, name)] == ["c"]
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_any_history_agrees_with_a_dictionary(open_store: OpenStore, clock: FakeClock, seed: int) -> None:
     """The counts stay true, the budget holds and no answer is another's, whatever the order of calls."""
