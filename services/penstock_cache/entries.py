@@ -87,12 +87,14 @@ class Neighbour:
         entry_id: of its answer.
         cluster: whose answers are known to serve each other's prompts.
         similarity: cosine of the two vectors, exact.
+        created_s: when the answer was given, in seconds since the epoch.
         prompt: as it was stored.
     """
 
     entry_id: str
     cluster: str
     similarity: float
+    created_s: float
     prompt: EncodedPrompt
 
 

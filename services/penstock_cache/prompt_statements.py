@@ -65,15 +65,15 @@ def neighbours(
 ) -> dict[int, Neighbour]:
     """Those of the prompts that are in the scope and whose answers have not expired, by their ids."""
     rows = connection.execute(
-        "SELECT prompts.id, entry_id, cluster, text, vector, detail FROM prompts"
+        "SELECT prompts.id, entry_id, cluster, created_s, text, vector, detail FROM prompts"
         " JOIN entries ON entries.id = prompts.entry"
         f" WHERE prompts.id IN ({','.join('?' * len(prompts))}) AND scope = ? AND expires_s > ?",
         (*prompts, scope, now_s),
     )
     found = {}
-    for name, entry_id, cluster, text, stored, detail in rows:
+    for name, entry_id, cluster, created_s, text, stored, detail in rows:
         prompt = EncodedPrompt(text.decode(), connection.to_vector(stored), detail)
-        found[name] = Neighbour(entry_id, cluster, float(prompt.vector @ vector), prompt)
+        found[name] = Neighbour(entry_id, cluster, float(prompt.vector @ vector), created_s, prompt)
     return found
 
 

@@ -22,7 +22,7 @@ async def put(store: Store, text: str, x: float, y: float, **options: str | floa
     return entry_id
 
 
-async def test_the_nearest_prompts_come_first_with_all_that_was_put(open_store: OpenStore) -> None:
+async def test_the_nearest_prompts_come_first_with_all_that_was_put(open_store: OpenStore, clock: FakeClock) -> None:
     """The verifier sees what the encoder made, and the similarity is the true one."""
     store = open_store()
     entry_id = await put(store, "near", 3, 1)
@@ -31,6 +31,7 @@ async def test_the_nearest_prompts_come_first_with_all_that_was_put(open_store: 
     nearest, neighbour = await store.neighbours(scope(), prompt("", [1, 0]).vector, 2)
     assert (nearest.prompt.text, nearest.cluster, nearest.similarity) == ("nearest", "shared", 1.0)
     assert (neighbour.entry_id, neighbour.cluster, neighbour.prompt.text) == (entry_id, entry_id, "near")
+    assert neighbour.created_s == clock()
     assert neighbour.prompt.detail == b"detail of near"
     assert np.array_equal(neighbour.prompt.vector, prompt("near", [3, 1]).vector)
     assert neighbour.similarity == pytest.approx(3 / np.sqrt(10))

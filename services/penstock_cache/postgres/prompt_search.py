@@ -13,9 +13,10 @@ def neighbours(
 ) -> list[Neighbour]:
     """The nearest prompts of a scope whose answers have not expired, nearest first."""
     rows = connection.execute(
-        "SELECT entry_id, cluster, text, vector, detail FROM scopes JOIN prompts ON prompts.scope = scopes.id"
-        " JOIN entries ON entries.id = prompts.entry WHERE scopes.tenant = :tenant"
-        " AND context_digest = :context_digest AND encoder_fingerprint = :encoder_fingerprint AND expires_s > :now_s"
+        "SELECT entry_id, cluster, created_s, text, vector, detail"
+        " FROM scopes JOIN prompts ON prompts.scope = scopes.id JOIN entries ON entries.id = prompts.entry"
+        " WHERE scopes.tenant = :tenant AND context_digest = :context_digest"
+        " AND encoder_fingerprint = :encoder_fingerprint AND expires_s > :now_s"
         " ORDER BY vector <#> :vector LIMIT :limit",
         {
             "tenant": scope.tenant,
@@ -27,7 +28,7 @@ def neighbours(
         },
     )
     found = []
-    for entry_id, cluster, text, stored, detail in rows:
+    for entry_id, cluster, created_s, text, stored, detail in rows:
         prompt = EncodedPrompt(text.decode(), connection.to_vector(stored), detail)
-        found.append(Neighbour(entry_id, cluster, float(prompt.vector @ vector), prompt))
+        found.append(Neighbour(entry_id, cluster, float(prompt.vector @ vector), created_s, prompt))
     return found
