@@ -121,6 +121,7 @@ class LoadGenerator:
             max_tokens=turn.num_output_tokens,
             ignore_eos=True,
             seed=turn.sampling_seed,
+            return_token_ids=True,
             cache="use" if self._uses_cache else "bypass",
             timeout_s=self._timeout_s,
         )

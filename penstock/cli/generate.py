@@ -7,9 +7,27 @@ from typing import Any, cast
 
 from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open_client
 from penstock.cli.telemetry import command_tracer
-from penstock.client import Answer, Choice, Client, ConstraintOptions, GenerationOptions, PenstockError, SamplingOptions
+from penstock.client import (
+    Answer,
+    CacheOptions,
+    CacheOutcome,
+    Choice,
+    Client,
+    ConstraintOptions,
+    GenerationOptions,
+    PenstockError,
+    SamplingOptions,
+)
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
+
+# What a person is told of the cache. That it had nothing is no news.
+_TOLD = {
+    CacheOutcome.EXACT_HIT: "the same request",
+    CacheOutcome.SEMANTIC_HIT: "another wording",
+    CacheOutcome.EXPLORED: "another wording, not trusted",
+    CacheOutcome.JOINED: "joined the same request",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +40,8 @@ class GenerateCommand:
     constraint: ConstraintOptions
     adapter: str | None
     is_raw: bool
-    uses_cache: bool
+    returns_token_ids: bool
+    cache: CacheOptions
     timeout_s: float
 
 
@@ -104,12 +123,20 @@ def figures(answer: Answer) -> str:
         parts.append(f"first token {answer.timings.time_to_first_token_s * 1e3:.0f} ms")
     if answer.timings.total_s is not None:
         parts.append(f"total {answer.timings.total_s * 1e3:.0f} ms")
-    return " · ".join([*parts, f"{answer.model} on {answer.replica}" if answer.replica else answer.model])
+    parts.append(f"{answer.model} on {answer.replica}" if answer.replica else answer.model)
+    if answer.cache.outcome in _TOLD:
+        parts.append(f"cache: {_TOLD[answer.cache.outcome]}{_score(answer)}")
+    return " · ".join(parts)
+
+
+def _score(answer: Answer) -> str:
+    """How sure the cache was; empty where there was nothing to be unsure of."""
+    return "" if answer.cache.score is None else f" (score {answer.cache.score:.2f})"
 
 
 def _request(client: Client, command: GenerateCommand) -> tuple[str | None, GenerationOptions]:
-    options = cast("GenerationOptions", {**command.sampling, **command.constraint})
-    options["cache"] = "use" if command.uses_cache else "bypass"
+    options = cast("GenerationOptions", {**command.sampling, **command.constraint, **command.cache})
+    options["return_token_ids"] = command.returns_token_ids
     if command.model is not None:
         options["model"] = command.model
     if command.adapter is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli import constraint, sampling
+from penstock.cli import cache_policy, constraint, sampling
 from penstock.cli.adapters import adapters
 from penstock.cli.bench import bench
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
@@ -271,7 +271,18 @@ def generate(
     choice: constraint.Choices = None,
     adapter: Annotated[str | None, typer.Option(help="A loaded adapter of the model.")] = None,
     raw: Annotated[bool, typer.Option("--raw", help="Send the prompt as it is, without the chat template.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither look up nor store the answer.")] = False,
+    token_ids: Annotated[
+        bool,
+        typer.Option(
+            "--token-ids", help="With --json, the answer's token ids; no other wording's answer from the cache then."
+        ),
+    ] = False,
+    no_cache: cache_policy.NoCache = False,
+    refresh: cache_policy.Refresh = False,
+    cache_max_error_rate: cache_policy.MaxErrorRate = None,
+    cache_scope: cache_policy.Scope = None,
+    cache_ttl: cache_policy.Ttl = None,
+    cache_tag: cache_policy.Tags = None,
     address: AddressOption = None,
     api_key: ApiKeyOption = None,
     insecure: InsecureOption = False,
@@ -293,6 +304,7 @@ def generate(
     penstock generate "The sky is blue" --raw --prompt-logprobs 3 --max-tokens 1 --json | jq .prompt_logprobs
     penstock generate "Is water wet?" --choice yes --choice no
     penstock generate "What is the capital of Italy?" --json-schema city.json
+    penstock generate "Which city is Italy's capital?" --json --cache-max-error-rate 0.02 | jq .cache
     """
     from penstock.cli.gateway import GatewayAccess
     from penstock.cli.generate import GenerateCommand, run_generate
@@ -323,7 +335,15 @@ def generate(
         constraint=constraint.given(json_schema, regex, grammar, choice),
         adapter=adapter,
         is_raw=raw,
-        uses_cache=not no_cache,
+        returns_token_ids=token_ids,
+        cache=cache_policy.given(
+            no_cache=no_cache,
+            refresh=refresh,
+            max_error_rate=cache_max_error_rate,
+            scope=cache_scope,
+            ttl=cache_ttl,
+            tags=cache_tag,
+        ),
         timeout_s=timeout,
     )
     access = GatewayAccess(address, api_key, insecure, tls_ca, tls_cert, tls_key, tls_server_name)

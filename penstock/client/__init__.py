@@ -36,6 +36,7 @@ from penstock.client.errors import (
 )
 from penstock.client.models import Capabilities, Embeddings, Model, TokenCount
 from penstock.client.options import (
+    CacheOptions,
     ConstraintOptions,
     EmbedOptions,
     GenerationOptions,
@@ -51,6 +52,7 @@ __all__ = [
     "Answer",
     "AsyncClient",
     "AsyncStream",
+    "CacheOptions",
     "CacheOutcome",
     "CacheReport",
     "Capabilities",

@@ -95,7 +95,10 @@ class EmbedOptions(TypedDict, total=False):
 
 
 class GenerationOptions(InputOptions, SamplingOptions, ConstraintOptions, CacheOptions, total=False):
-    """Everything that a generation can be told."""
+    """Everything that a generation can be told.
+
+    Without `return_token_ids` an answer has text only. With it, the cache gives no answer to another wording.
+    """
 
     adapter: str
     criticality: Literal["sheddable", "standard", "critical"]

@@ -39,7 +39,7 @@ def generation_request(prompt: str | None, options: GenerationOptions) -> infere
         sampling=_sampling(options),
         constraint=_constraint(options),
         cache=_cache(options),
-        return_token_ids=options.get("return_token_ids", True),
+        return_token_ids=options.get("return_token_ids", False),
         echo=options.get("echo", False),
     )
     if "adapter" in options:

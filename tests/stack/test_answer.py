@@ -8,7 +8,7 @@ from stack.running import RunningStack
 
 def test_generate_answers_with_all_that_a_user_asks_about(stack: RunningStack) -> None:
     """The command line is what people see first; its JSON is what their scripts read."""
-    run = stack.cli("generate", "What is the capital of France?", "--json", "--no-cache")
+    run = stack.cli("generate", "What is the capital of France?", "--json", "--no-cache", "--token-ids")
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
     assert "Paris" in answer["text"]

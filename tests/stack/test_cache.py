@@ -12,7 +12,7 @@ from stack.running import RunningStack, running_stack
 
 from penstock import Answer
 
-_ASK = ("generate", "What is the capital of France?", "--json", "--temperature", "0")
+_ASK = ("generate", "What is the capital of France?", "--json", "--temperature", "0", "--token-ids")
 _TIMEOUT_S = 60
 # What a stored answer has in common with a new one.
 _SAME = ("text", "token_ids", "finish_reason", "model_revision", "prompt_tokens")

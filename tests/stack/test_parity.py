@@ -23,7 +23,9 @@ _QUESTIONS = Path(__file__).parents[2] / "models/pocket/training/handwritten.jso
 async def _ask_all_at_once(address: str, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[Answer]:
     async with AsyncClient(address) as client:
         calls = [
-            client.generate(token_ids=prompt, max_tokens=max_tokens, temperature=0, cache="bypass")
+            client.generate(
+                token_ids=prompt, max_tokens=max_tokens, temperature=0, cache="bypass", return_token_ids=True
+            )
             for prompt in prompts
         ]
         return await asyncio.gather(*calls)

@@ -33,6 +33,7 @@ def test_a_stream_outlives_its_replica(stack: RunningStack) -> None:
     """No token is lost and none comes twice: the text equals an undisturbed one."""
     stack.wait_for_replicas(lambda replicas: all(r.state == fleet_pb2.REPLICA_STATE_READY for r in replicas))
     options = {"max_tokens": 400, "ignore_eos": True, "temperature": 0.8, "seed": 7, "cache": "bypass"}
+    options |= {"return_token_ids": True}
     with stack.client() as client:
         undisturbed = client.generate("Once", **options)
         with client.stream("Once", **options) as stream:

@@ -42,6 +42,7 @@ def test_constrained_stream_outlives_its_replica(stack: RunningStack) -> None:
     """Another replica takes up grammar and random numbers where the first one left them."""
     stack.wait_for_replicas(lambda replicas: all(r.state == fleet_pb2.REPLICA_STATE_READY for r in replicas))
     options = {"regex": "([a-z]{2,9} ){300}", "max_tokens": 400, "temperature": 1.0, "seed": 7, "cache": "bypass"}
+    options |= {"return_token_ids": True}
     with stack.client() as client:
         undisturbed = client.generate("Once", **options)
         with client.stream("Once", **options) as stream:

@@ -24,6 +24,7 @@ from fakes.inference_server import (
     started,
 )
 from fakes.span_collector import span_collector
+from google.protobuf.duration_pb2 import Duration
 
 from penstock.cli.generate import figures
 from penstock.client import Client
@@ -135,6 +136,42 @@ def test_every_sampling_option_has_a_flag(cli: Cli, server: ScriptedInference) -
         ignore_eos=True,
     )
     assert {field.name for field, _ in sampling.ListFields()} == set(types_pb2.SamplingParams.DESCRIPTOR.fields_by_name)
+
+
+def test_the_cache_policy_has_flags(cli: Cli, server: ScriptedInference) -> None:
+    """Each means its field; ids of tokens are asked for only where somebody wants them."""
+    flags = "--refresh --cache-max-error-rate 0.02 --cache-scope team --cache-ttl 2m --cache-tag a --cache-tag b"
+    cli("generate", "Hi", *flags.split(), "--address", server.address)
+    request = sent(server)
+    assert request.cache == inference_pb2.CachePolicy(
+        mode=inference_pb2.CACHE_MODE_REFRESH,
+        ttl=Duration(seconds=120),
+        tags=["a", "b"],
+        max_error_rate=0.02,
+        scope="team",
+    )
+    assert {field.name for field, _ in request.cache.ListFields()} == set(
+        inference_pb2.CachePolicy.DESCRIPTOR.fields_by_name
+    )
+    assert not request.return_token_ids
+
+
+def test_token_ids_are_asked_for_by_a_flag(cli: Cli, server: ScriptedInference) -> None:
+    """They keep the cache from giving another wording's answer."""
+    cli("generate", "Hi", "--token-ids", "--json", "--address", server.address)
+    assert sent(server).return_token_ids
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [(["--no-cache", "--refresh"], "one of them"), (["--cache-ttl", "soon"], "got 'soon'; allowed: a time above 0")],
+)
+def test_a_policy_that_is_none_says_what_is_allowed(
+    cli: Cli, server: ScriptedInference, flags: list[str], told: str
+) -> None:
+    """Before anything is sent."""
+    ran = cli("generate", "Hi", *flags, "--address", server.address)
+    assert (ran.code, told in " ".join(ran.err.split()), server.seen) == (2, True, [])
 
 
 def test_a_bias_that_is_none_says_what_is_allowed(cli: Cli, server: ScriptedInference) -> None:
@@ -249,6 +286,26 @@ def test_figures_are_one_line_for_people(server: ScriptedInference) -> None:
     with Client(server.address) as client:
         answer = client.generate("Hi")
     assert figures(answer) == "2 tokens · stop · first token 3 ms · total 12 ms · pocket on pocket-0"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "score", "told"),
+    [
+        (inference_pb2.CACHE_OUTCOME_EXACT_HIT, None, "cache: the same request"),
+        (inference_pb2.CACHE_OUTCOME_SEMANTIC_HIT, 0.984, "cache: another wording (score 0.98)"),
+        (inference_pb2.CACHE_OUTCOME_EXPLORED, 0.5, "cache: another wording, not trusted (score 0.50)"),
+    ],
+)
+def test_figures_say_what_the_cache_did(
+    server: ScriptedInference, outcome: inference_pb2.CacheOutcome.ValueType, score: float | None, told: str
+) -> None:
+    """An answer that no model gave is not taken for one that it did."""
+    cache = inference_pb2.CacheReport(outcome=outcome, score=score, error_bound=0.01, similarity=0.9)
+    server.script = [started(cache=cache), *server.script[1:]]
+    with Client(server.address) as client:
+        answer = client.generate("Hi")
+    assert (answer.cache.score, answer.cache.error_bound, answer.cache.similarity) == (score, 0.01, 0.9)
+    assert figures(answer).endswith(f" · {told}")
 
 
 def test_when_to_come_back_is_told_once(cli: Cli, server: ScriptedInference) -> None:

@@ -21,7 +21,7 @@ def test_absent_options_are_absent_on_the_wire() -> None:
     """Zero is not the default: an unset temperature must reach the server unset."""
     request = build()
     assert request == inference_pb2.GenerationRequest(
-        input=inference_pb2.Input(text="go"), sampling=types_pb2.SamplingParams(), return_token_ids=True
+        input=inference_pb2.Input(text="go"), sampling=types_pb2.SamplingParams()
     )
     assert not request.sampling.HasField("temperature")
 
@@ -129,14 +129,14 @@ def test_cache_policy_criticality_and_adapter() -> None:
         cache_scope="team",
         criticality="sheddable",
         adapter="law",
-        return_token_ids=False,
+        return_token_ids=True,
         echo=True,
     )
     assert request.cache.mode == inference_pb2.CACHE_MODE_BYPASS
     assert (request.cache.ttl.ToMilliseconds(), list(request.cache.tags)) == (1500, ["v1"])
     assert request.cache.HasField("max_error_rate")
     assert (request.cache.scope, request.adapter, request.echo) == ("team", "law", True)
-    assert (request.criticality, request.return_token_ids) == (types_pb2.CRITICALITY_SHEDDABLE, False)
+    assert (request.criticality, request.return_token_ids) == (types_pb2.CRITICALITY_SHEDDABLE, True)
 
 
 def test_token_ids_and_count_request() -> None:
