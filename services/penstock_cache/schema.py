@@ -100,6 +100,21 @@ _MIGRATIONS = (
         "CREATE TABLE identity (database_id TEXT NOT NULL)",
         "INSERT INTO identity VALUES (lower(hex(randomblob(16))))",
     ),
+    # `PRAGMA quick_check` of SQLite 3.40 reads the wrong column where those of a key do not stand in its order, and
+    # finds a sound table damaged.
+    (
+        """
+        CREATE TABLE ordered_tags (
+            tag TEXT NOT NULL,
+            entry INTEGER NOT NULL REFERENCES entries (id) ON DELETE CASCADE,
+            PRIMARY KEY (tag, entry)
+        ) WITHOUT ROWID
+        """,
+        "INSERT INTO ordered_tags SELECT tag, entry FROM tags",
+        "DROP TABLE tags",
+        "ALTER TABLE ordered_tags RENAME TO tags",
+        "CREATE INDEX tags_by_entry ON tags (entry)",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 

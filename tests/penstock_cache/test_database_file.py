@@ -22,6 +22,7 @@ def make_database(path: Path) -> None:
             " expires_s, used_s) VALUES (?, 't', ?, 'r', ?, 1, 0, 1, 0)",
             (str(number), str(number).encode(), bytes(500)),
         )
+    connection.execute("INSERT INTO tags (entry, tag) VALUES (1, 'red')")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
 
@@ -60,12 +61,15 @@ def test_a_database_of_the_first_version_is_brought_to_this_one_with_its_answers
     for statement in (*_MIGRATIONS[0], "PRAGMA user_version = 1"):
         connection.execute(statement)
     connection.execute("INSERT INTO entries VALUES (1, 'e', 't', x'00', 'r', x'01', 100, 1, 99, 2)")
+    connection.execute("INSERT INTO tags VALUES (1, 'red')")
     connection.commit()
     connection.close()
     prepare(path)
     connection = connect(path)
     assert connection.execute("PRAGMA user_version").fetchone() == (VERSION,)
     assert find(connection, ExactKey("t", b"\0"), now_s=5) == StoredEntry("e", b"\1", 1)
+    assert connection.execute("SELECT entry, tag FROM tags").fetchall() == [(1, "red")]
+    assert connection.execute("PRAGMA quick_check").fetchall() == [("ok",)]
     assert connection.execute("SELECT tokens_saved, num_uses, priority FROM entries").fetchone() == (0, 0, 0)
     connection.close()
 
