@@ -1,0 +1,45 @@
+"""What audits say about the risks of what is served: how often to look, and by what factor the risks are wrong."""
+
+import math
+
+_PRIOR_ERRORS = 2.0
+_FADING = 1 - 1 / 400
+
+
+class Audits:
+    """Draws would-be hits for a look, and compares the wrong ones among them with their risks.
+
+    The probability of a look rises with the root of the risk: so the variance of the error's estimate is least for a
+    given number of looks (Neyman's allocation).
+
+    Args:
+        base_rate: probability of a look at what is without risk.
+        risk_rate: what the root of the risk adds.
+    """
+
+    def __init__(self, *, base_rate: float = 0.01, risk_rate: float = 0.12) -> None:
+        self._base_rate = base_rate
+        self._risk_rate = risk_rate
+        self._num_wrong = 0.0
+        self._expected_wrong = 0.0
+
+    def rate(self, risk: float) -> float:
+        """The probability of a look at a would-be hit of that risk."""
+        return min(0.5, self._base_rate + self._risk_rate * math.sqrt(risk))
+
+    @property
+    def correction(self) -> float:
+        """By what factor risks are too low: wrong ones over expected ones, drawn towards 1."""
+        return (_PRIOR_ERRORS + self._num_wrong) / (_PRIOR_ERRORS + self._expected_wrong)
+
+    def learn(self, *, risk: float, wrong: float, propensity: float) -> None:
+        """Takes in what a look showed.
+
+        Args:
+            risk: that was expected.
+            wrong: 1 if it was wrong, 0 if not, less than 1 where the risk is accounted for elsewhere.
+            propensity: of the look; what is seldom looked at stands for more.
+        """
+        weight = min(2.0, self.rate(0.02) / propensity)
+        self._num_wrong = self._num_wrong * _FADING + weight * wrong
+        self._expected_wrong = self._expected_wrong * _FADING + weight * risk

@@ -1,0 +1,108 @@
+"""From scores to probabilities: a Bayesian logistic regression that learns label by label.
+
+Each label is one step of assumed-density filtering: the likelihood of one observation depends on the weights through
+one number, its logit, so the posterior's mode and curvature (Laplace) are found along that line alone, and carried back
+to the weights and to the cluster's effect by their covariance with it. Nothing is refitted.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock_cache.decision.calibration_prior import CalibrationPrior
+from penstock_cache.decision.effect import Effect
+
+_MAX_SCORE = 30.0
+_NEWTON_STEPS = 8
+_CONVERGED = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Logit:
+    """A Gaussian over the logit of correctness."""
+
+    mean: float
+    variance: float
+
+    @property
+    def probability(self) -> float:
+        """Expectation of the logistic under the Gaussian (MacKay's approximation)."""
+        return sigmoid(self.mean / math.sqrt(1 + math.pi * self.variance / 8))
+
+    def lower(self, num_deviations: float) -> float:
+        """Probability at so many standard deviations below the mean."""
+        return sigmoid(self.mean - num_deviations * math.sqrt(self.variance))
+
+
+class Calibration:
+    """What the scores of one verifier mean for one tenant and model.
+
+    Args:
+        prior: learnt offline.
+    """
+
+    def __init__(self, prior: CalibrationPrior) -> None:
+        self._knee = prior.knee
+        self._mean = np.array(prior.mean)  # [3]
+        self._prior_variance = np.square(prior.deviation)
+        self._covariance = np.diag(self._prior_variance)  # [3, 3]
+        self._drift_per_label = prior.drift_per_label
+
+    def logit(self, score: float, effect: Effect) -> Logit:
+        """What a score of a candidate means whose cluster has that effect."""
+        features = self._features(score)
+        variance = float(features @ self._covariance @ features) + effect.variance
+        return Logit(float(features @ self._mean) + effect.mean, variance)
+
+    def learn(self, score: float, effect: Effect, *, is_correct: bool, weight: float) -> Effect:
+        """Takes in a label and returns the cluster's new effect.
+
+        Args:
+            score: of the candidate.
+            effect: of its cluster so far.
+            is_correct: what the label says.
+            weight: how far it says so of the scores, in [0, 1]; less where another reason for a failure is likely.
+        """
+        features = self._features(score)
+        gain = self._covariance @ features  # [3]
+        prior = self.logit(score, effect)
+        mode = _mode(prior, is_correct=is_correct, weight=weight)
+        chance = sigmoid(mode)
+        curvature = weight * chance * (1 - chance)
+        shrinkage = curvature / (1 + curvature * prior.variance)
+        shift = (mode - prior.mean) / prior.variance
+        self._mean += gain * shift
+        self._covariance -= np.outer(gain, gain) * shrinkage
+        self._fade()
+        return Effect(effect.mean + effect.variance * shift, effect.variance * (1 - effect.variance * shrinkage))
+
+    def _fade(self) -> None:
+        room = np.clip(self._prior_variance - np.diag(self._covariance), 0, None)
+        self._covariance[np.diag_indices(3)] += self._drift_per_label * room
+
+    def _features(self, score: float) -> NDArray[np.float64]:
+        score = max(-_MAX_SCORE, min(_MAX_SCORE, score)) if score == score else -_MAX_SCORE  # noqa: PLR0124 - not a number
+        return np.array([1.0, score, max(0.0, score - self._knee)])
+
+
+def sigmoid(logit: float) -> float:
+    """The logistic function, without overflow."""
+    if logit >= 0:
+        return 1 / (1 + math.exp(-logit))
+    odds = math.exp(logit)
+    return odds / (1 + odds)
+
+
+def _mode(prior: Logit, *, is_correct: bool, weight: float) -> float:
+    """Mode of a Gaussian times one logistic likelihood: Newton on a concave function of one number."""
+    mode = prior.mean
+    for _ in range(_NEWTON_STEPS):
+        chance = sigmoid(mode)
+        slope = weight * (is_correct - chance) - (mode - prior.mean) / prior.variance
+        step = slope / (weight * chance * (1 - chance) + 1 / prior.variance)
+        mode += step
+        if abs(step) < _CONVERGED:
+            break
+    return mode

@@ -1,0 +1,69 @@
+"""What the decider promises to a single request."""
+
+import random
+
+import pytest
+from fakes.clock import FakeClock
+
+from penstock_cache.decision.candidate import Candidate
+from penstock_cache.decision.decider import Decider
+from penstock_cache.decision.decision import DecisionKind
+from penstock_cache.decision.label import Label
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The wall clock."""
+    return FakeClock(1000.0)
+
+
+@pytest.fixture
+def decider(clock: FakeClock) -> Decider:
+    """One that knows nothing yet."""
+    return Decider(rng=random.Random(1), clock=clock)
+
+
+def _label(score: float, *, is_correct: bool, cluster: str = "c", propensity: float = 1.0) -> Label:
+    return Label(cluster, score, is_correct, propensity, 1000.0)
+
+
+def test_the_first_request_is_explored(decider: Decider) -> None:
+    """Nothing is known of the traffic yet: a start must not be a string of errors."""
+    decision = decider.decide([Candidate("c", 3.0, 1000.0)], max_error_rate=0.01)
+    assert (decision.kind, decision.propensity) == (DecisionKind.EXPLORE, 1.0)
+
+
+def test_what_is_more_likely_wrong_than_right_is_never_served(decider: Decider) -> None:
+    """Whatever its sender accepts."""
+    decisions = [decider.decide([Candidate("c", -1.0, 1000.0)], max_error_rate=1.0) for _ in range(50)]
+    assert {decision.kind for decision in decisions} == {DecisionKind.EXPLORE}
+
+
+def test_the_most_probable_candidate_is_chosen_not_the_highest_score(decider: Decider) -> None:
+    """A cluster that was often wrong is passed over for one that was right."""
+    for _ in range(5):
+        decider.learn(_label(2.0, is_correct=False, cluster="bad"))
+        decider.learn(_label(2.0, is_correct=True, cluster="good"))
+    candidates = [Candidate("bad", 2.2, 1000.0), Candidate("good", 2.0, 1000.0)]
+    assert decider.assess(candidates, max_error_rate=0.1).index == 1
+
+
+def test_assessing_changes_nothing(decider: Decider) -> None:
+    """Who asks for an explanation does not shift what the next one gets."""
+    candidates = [Candidate("c", 4.0, 1000.0)]
+    asked = Decider(rng=random.Random(1), clock=FakeClock(1000.0))
+    for _ in range(30):
+        asked.assess(candidates, max_error_rate=0.05)
+        one = decider.decide(candidates, max_error_rate=0.05)
+        assert asked.decide(candidates, max_error_rate=0.05) == one
+
+
+def test_labels_of_a_store_give_back_what_was_learned(decider: Decider, clock: FakeClock) -> None:
+    """After a restart a cluster is trusted, or not, as before."""
+    labels = [_label(score, is_correct=score > 0, cluster=f"c{score}") for score in (-2.0, 1.0, 3.0, 4.0)] * 5
+    for label in labels:
+        decider.learn(label)
+    restored = Decider(rng=random.Random(1), clock=clock)
+    restored.restore(labels)
+    asked = [Candidate("c1.0", 1.0, 1000.0)]
+    assert restored.assess(asked, max_error_rate=0.05) == decider.assess(asked, max_error_rate=0.05)
