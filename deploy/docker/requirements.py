@@ -1,8 +1,9 @@
-"""Prints what an extra of pyproject.toml asks for, so that an image layer with it outlives changes of the sources."""
+"""Prints what extras of pyproject.toml ask for, so that an image layer with it outlives changes of the sources."""
 
 import re
 import sys
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,4 +23,5 @@ def requirements(project: dict[str, Any], extra: str | None) -> list[str]:
 
 if __name__ == "__main__":
     metadata = tomllib.loads(Path(sys.argv[1]).read_text())["project"]
-    print("\n".join(requirements(metadata, None) + requirements(metadata, sys.argv[2])))
+    wanted = [requirements(metadata, extra) for extra in (None, *sys.argv[2].split(","))]
+    print("\n".join(dict.fromkeys(chain.from_iterable(wanted))))

@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
 import uvloop
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock_cache import wiring
 from penstock_cache.database import Database
 from penstock_cache.database_store import DatabaseStore
+from penstock_cache.semantic.door import SemanticDoor
+from penstock_cache.semantic.reembedding import Reembedding
 from penstock_cache.semantic.vector_index import Graphs
 from penstock_cache.service import CacheServicer
 from penstock_cache.settings import CacheSettings
@@ -25,6 +28,7 @@ from penstock_shared.settings import fail_start, load_settings
 from penstock_shared.tracing import make_tracer
 
 _SERVICE = "penstock-cache"
+_REEMBEDDING_INTERVAL_S = 30.0
 _CONTRACT = cache_pb2.DESCRIPTOR.services_by_name["CacheService"].full_name
 
 
@@ -42,20 +46,25 @@ async def _serve(settings: CacheSettings) -> None:
     tracer = make_tracer(_SERVICE, settings)
     credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
     server = GrpcServer(bind=settings.bind, service_names=[_CONTRACT], tracer=tracer, credential=credential)
+    is_semantic = wiring.wants_semantic(settings)
     async with AsyncExitStack() as stack:
         stack.callback(tracer.shutdown)
         store = await asyncio.to_thread(_open_store, settings)
         stack.push_async_callback(asyncio.to_thread, store.close)
-        servicer = CacheServicer(store, default_ttl_s=settings.default_ttl_s, max_ttl_s=settings.max_ttl_s)
+        door = SemanticDoor()
+        servicer = CacheServicer(store, door, default_ttl_s=settings.default_ttl_s, max_ttl_s=settings.max_ttl_s)
         cache_pb2_grpc.add_CacheServiceServicer_to_server(servicer, server.server)
         port = await server.start()
         stack.push_async_callback(server.server.stop, 0)
         await server.set_serving(True)
         background = await stack.enter_async_context(asyncio.TaskGroup())
-        sweeping = background.create_task(_sweep(store, settings.sweep_interval_s))
+        tasks = [background.create_task(_sweep(store, settings.sweep_interval_s))]
+        if is_semantic:
+            tasks.append(background.create_task(_run_semantic(store, door, settings)))
         get_logger("main").info("listening", address=f"{settings.bind.rpartition(':')[0]}:{port}")
         await serve_until_signalled(server, drain_grace_s=settings.drain_grace_s)
-        sweeping.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 def _open_store(settings: CacheSettings) -> DatabaseStore:
@@ -102,6 +111,22 @@ async def _sweep(store: Store, interval_s: float) -> None:
             log.warning("could not remove expired answers", error=error.message)
         else:
             log.debug("removed expired answers", num_removed=num_removed)
+
+
+async def _run_semantic(store: Store, door: SemanticDoor, settings: CacheSettings) -> None:
+    """Opens the door when the encoder is loaded, and encodes anew what another one has encoded."""
+    door.reason = "the encoder is being loaded"
+    log = get_logger("semantic")
+    with ExitStack() as stack:
+        try:
+            encoder = wiring.make_encoder(await asyncio.to_thread(wiring.load_encoder, settings), stack)
+        except Exception as error:
+            door.reason = "the encoder could not be loaded"
+            log.exception("the encoder could not be loaded: answers are found exactly only", error=str(error))
+            return
+        door.open(wiring.make_layer(store, encoder, settings, stack))
+        log.info("answers are found by meaning", encoder=encoder.fingerprint[:16])
+        await Reembedding(store, encoder, interval_s=_REEMBEDDING_INTERVAL_S).run()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from google.protobuf.duration_pb2 import Duration
 from penstock.cache.v1 import cache_pb2
 from penstock.types.v1 import types_pb2
 from penstock_cache.entries import ExactKey, NewEntry, SelectBy, Selector, StoredEntry
+from penstock_cache.semantic.layer import Explanation
+from penstock_cache.semantic.question import Outcome, Policy, PolicyKind, Question, Verdict
 from penstock_shared.errors import InvalidArgumentError
 
 _DIGEST_BYTES = 32
@@ -12,6 +14,12 @@ _MAX_TAGS = 16
 _MAX_TAG_BYTES = 128
 _MAX_TENANT_BYTES = 256
 _COMPLETE = frozenset({types_pb2.FINISH_REASON_STOP, types_pb2.FINISH_REASON_LENGTH})
+_MAX_MODEL_BYTES = 256
+_OUTCOMES = {
+    Outcome.MISS: cache_pb2.LOOKUP_OUTCOME_MISS,
+    Outcome.SERVE: cache_pb2.LOOKUP_OUTCOME_SEMANTIC_HIT,
+    Outcome.EXPLORE: cache_pb2.LOOKUP_OUTCOME_EXPLORE,
+}
 _SELECTORS = {
     "entry_id": SelectBy.ENTRY_ID,
     "tag": SelectBy.TAG,
@@ -38,11 +46,41 @@ def tenant_of(tenant: str, *, field: str) -> str:
     return tenant
 
 
-def error_rate_of(message: cache_pb2.LookupRequest) -> float:
-    """The accepted share of wrong semantic hits."""
-    if not 0 <= message.max_error_rate <= 1:
-        raise InvalidArgumentError("max_error_rate", message.max_error_rate, "in [0, 1]")
-    return message.max_error_rate
+def question_of(message: cache_pb2.CacheKey) -> Question | None:
+    """The semantic part of a key; None where it has none.
+
+    Raises:
+        InvalidArgumentError: it is not whole.
+    """
+    if not message.prompt and not message.context_digest:
+        return None
+    if not message.prompt:
+        raise InvalidArgumentError("key.prompt", "nothing", "a prompt, where there is a context_digest")
+    if len(message.context_digest) != _DIGEST_BYTES:
+        raise InvalidArgumentError(
+            "key.context_digest", f"{len(message.context_digest)} bytes", f"a digest of {_DIGEST_BYTES} bytes"
+        )
+    if len(message.model.encode()) > _MAX_MODEL_BYTES:
+        raise InvalidArgumentError("key.model", message.model, f"at most {_MAX_MODEL_BYTES} bytes")
+    return Question(
+        tenant=tenant_of(message.tenant, field="key.tenant"),
+        model=message.model,
+        exact_digest=message.exact_digest,
+        context_digest=message.context_digest,
+        prompt=message.prompt,
+        is_scoped=message.is_scoped,
+    )
+
+
+def policy_of(message: cache_pb2.LookupRequest | cache_pb2.ExplainRequest) -> Policy | None:
+    """By what a candidate may be served; None: exact hits only."""
+    match message.WhichOneof("threshold"):
+        case "min_similarity":
+            return Policy(PolicyKind.MIN_SIMILARITY, _in_range("min_similarity", message.min_similarity, -1, 1))
+        case "min_score":
+            return Policy(PolicyKind.MIN_SCORE, _in_range("min_score", message.min_score, 0, 1))
+    max_error_rate = _in_range("max_error_rate", message.max_error_rate, 0, 1)
+    return Policy(PolicyKind.MAX_ERROR_RATE, max_error_rate) if max_error_rate else None
 
 
 def new_entry(message: cache_pb2.PutRequest, *, default_ttl_s: float, max_ttl_s: float) -> NewEntry:
@@ -53,8 +91,8 @@ def new_entry(message: cache_pb2.PutRequest, *, default_ttl_s: float, max_ttl_s:
     """
     key = exact_key(message.key)
     _check_answer(message.answer)
-    if message.exploration_token:
-        raise InvalidArgumentError("exploration_token", "a token", "nothing, where no lookup said EXPLORE")
+    if message.HasField("is_equivalent") and not message.exploration_token:
+        raise InvalidArgumentError("is_equivalent", message.is_equivalent, "nothing without an exploration_token")
     if len(message.tags) > _MAX_TAGS:
         raise InvalidArgumentError("tags", f"{len(message.tags)} entries", f"at most {_MAX_TAGS} entries")
     for index, tag in enumerate(message.tags):
@@ -77,6 +115,11 @@ def stored_answer(entry: StoredEntry) -> cache_pb2.CachedAnswer:
     return answer
 
 
+def texts_of(answer: bytes) -> list[str]:
+    """The texts of a kept answer's choices."""
+    return [choice.text for choice in cache_pb2.CachedAnswer.FromString(answer).choices]
+
+
 def selector(message: cache_pb2.InvalidateRequest) -> Selector:
     """What is to be removed.
 
@@ -92,6 +135,46 @@ def selector(message: cache_pb2.InvalidateRequest) -> Selector:
     if not value:
         raise InvalidArgumentError(kind, value, "at least one character")
     return Selector(_SELECTORS[kind], value)
+
+
+def lookup_response(verdict: Verdict) -> cache_pb2.LookupResponse:
+    """What the semantic layer came to."""
+    return cache_pb2.LookupResponse(
+        outcome=_OUTCOMES[verdict.outcome],
+        answer=None if verdict.entry is None else stored_answer(verdict.entry),
+        score=verdict.probability,
+        reason=verdict.reason,
+        exploration_token=verdict.exploration_token,
+        similarity=verdict.similarity,
+        error_bound=verdict.error_bound,
+    )
+
+
+def explain_response(explanation: Explanation) -> cache_pb2.ExplainResponse:
+    """What a lookup would come to, and each candidate."""
+    return cache_pb2.ExplainResponse(
+        outcome=_OUTCOMES[explanation.verdict.outcome],
+        reason=explanation.verdict.reason,
+        candidates=[
+            cache_pb2.Candidate(
+                entry_id=each.match.neighbour.entry_id,
+                prompt=each.match.neighbour.prompt.text,
+                cluster=each.match.neighbour.cluster,
+                similarity=each.match.neighbour.similarity,
+                score=each.probability,
+                error_bound=each.error_bound,
+                outcome=_OUTCOMES[each.outcome],
+                reason=each.reason,
+            )
+            for each in explanation.judgements
+        ],
+    )
+
+
+def _in_range(field: str, value: float, low: float, high: float) -> float:
+    if not low <= value <= high:
+        raise InvalidArgumentError(field, value, f"in [{low}, {high}]")
+    return value
 
 
 def _check_answer(answer: cache_pb2.CachedAnswer) -> None:

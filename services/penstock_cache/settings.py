@@ -1,5 +1,7 @@
 """What the cache service can be told, by environment variables that begin with PENSTOCK_CACHE_."""
 
+from pathlib import Path
+
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
@@ -20,6 +22,13 @@ class CacheSettings(ServiceSettings):
         num_readers: how many lookups read the database at once.
         max_pending: how many calls may run or wait.
         sweep_interval_s: how often expired answers are removed.
+        semantic: whether answers are found by meaning, too; unset: where the extra `semantic` is installed.
+        encoder_dir: a Hugging Face encoder, safetensors only; unset: all-MiniLM-L6-v2 of that extra.
+        encoder_max_tokens: longer prompts are found exactly only.
+        encoder_threads: how many threads encode one batch.
+        semantic_budget_s: the longest that a lookup by meaning may take; the gateway waits for 50 ms in all.
+        max_semantic_lookups: how many may be under way.
+        exploration_lifetime_s: how long a model's answer may take to be compared with a stored one.
     """
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_CACHE_")
@@ -32,3 +41,10 @@ class CacheSettings(ServiceSettings):
     num_readers: int = Field(2, ge=1, le=64)
     max_pending: int = Field(256, ge=1)
     sweep_interval_s: float = Field(30.0, gt=0)
+    semantic: bool | None = None
+    encoder_dir: Path | None = None
+    encoder_max_tokens: int = Field(256, ge=8, le=8192)
+    encoder_threads: int = Field(1, ge=1, le=64)
+    semantic_budget_s: float = Field(0.04, gt=0, le=10)
+    max_semantic_lookups: int = Field(64, ge=1, le=4096)
+    exploration_lifetime_s: float = Field(600.0, gt=0)

@@ -1,7 +1,7 @@
 """Each image holds what its service imports, and not what it does not: checked without building one.
 
-An image's packages are those of one extra of pyproject.toml. The service is imported in a fresh process that refuses
-every module of this environment that the extra does not bring, and every service that is not in the image.
+An image has the packages of one extra of pyproject.toml, or of some. The service is imported in a fresh process that
+refuses every module of this environment that the extras do not bring, and every service that is not in the image.
 """
 
 import json
@@ -19,7 +19,12 @@ ROOT = Path(__file__).parents[2]
 # By target of the Dockerfile: the modules that its processes import.
 MODULES = {
     "gateway": ["penstock_gateway.__main__", "penstock_gateway.constraints.trial"],
-    "cache": ["penstock_cache.__main__"],
+    "cache": [
+        "penstock_cache.__main__",
+        "penstock_cache.postgres.database",
+        "penstock_cache.semantic.graph_files",
+        "penstock_cache.semantic.transformer_encoder",
+    ],
     "tokenizer": ["penstock_tokenizer.__main__", "penstock_tokenizer.rendering.worker"],
     "fleet": ["penstock_worker.__main__", "penstock_worker.fleet.driver", "penstock_worker.replica.actor"],
     "worker": [
@@ -31,7 +36,14 @@ MODULES = {
     ],
 }
 SERVICES = {"penstock_cache", "penstock_gateway", "penstock_tokenizer", "penstock_worker"}
-HEAVY = {"gateway": set(), "cache": set(), "tokenizer": set(), "fleet": {"ray"}, "worker": {"ray", "torch"}}
+HEAVY = {
+    "gateway": set(),
+    "cache": {"torch", "transformers"},
+    "tokenizer": set(),
+    "fleet": {"ray"},
+    "worker": {"ray", "torch"},
+}
+EXTRAS = {"cache": "semantic,postgres"}  # the others' have the names of their images
 CARRIED_BY_RAY = {"setproctitle"}  # inside its own package
 IMPORT_WITHOUT = """
 import importlib, json, sys
@@ -67,7 +79,7 @@ def installed(requirement: Requirement) -> set[str]:
 
 def packages(target: str) -> set[str]:
     """Importable names in the site-packages of an image, ours aside."""
-    command = [sys.executable, "deploy/docker/requirements.py", "pyproject.toml", target]
+    command = [sys.executable, "deploy/docker/requirements.py", "pyproject.toml", EXTRAS.get(target, target)]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     there = {name for line in lines for name in installed(Requirement(line))}
     owners = packages_distributions()
@@ -101,6 +113,7 @@ def test_an_image_has_no_heavy_package_that_its_service_does_not_import(target: 
 @pytest.mark.parametrize("target", MODULES)
 def test_an_image_is_made_from_its_own_extra(dockerfile: str, target: str) -> None:
     """The tests above speak of extras: the Dockerfile must take the same ones."""
+    assert f" {target}:{EXTRAS.get(target, target)}" in dockerfile
     assert f"AS {target}-packages\nCOPY --from=requirements /src/{target}.txt requirements.txt\nRUN pip " in dockerfile
     (stage,) = re.findall(rf"^FROM service AS {target}\n(.*?)(?=^FROM|\Z)", dockerfile, re.DOTALL | re.MULTILINE)
     assert f"COPY --from={target}-packages /opt/penstock /opt/penstock\n" in stage

@@ -14,6 +14,7 @@ from penstock.cache.v1 import cache_pb2_grpc
 from penstock_cache.database import Database
 from penstock_cache.database_store import DatabaseStore
 from penstock_cache.postgres.database import PostgresDatabase
+from penstock_cache.semantic.door import SemanticDoor
 from penstock_cache.service import CacheServicer
 from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_shared.server import GrpcServer
@@ -73,7 +74,7 @@ async def start_service(open_store: OpenStore) -> AsyncIterator[StartService]:
 
         async def start(**options: int) -> cache_pb2_grpc.CacheServiceStub:
             server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"))
-            servicer = CacheServicer(open_store(**options), default_ttl_s=60, max_ttl_s=600)
+            servicer = CacheServicer(open_store(**options), SemanticDoor(), default_ttl_s=60, max_ttl_s=600)
             cache_pb2_grpc.add_CacheServiceServicer_to_server(servicer, server.server)
             port = await server.start()
             stack.push_async_callback(server.server.stop, 0)

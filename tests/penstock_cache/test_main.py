@@ -1,6 +1,7 @@
 """The service as a process of its own."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from fakes.encoder_checkpoints import save_encoder_checkpoint
 from fakes.postgres_server import PostgresServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -24,8 +26,13 @@ COMMAND = (sys.executable, "-m", "penstock_cache")
 
 
 def environment(state_dir: Path, **variables: str) -> dict[str, str]:
-    """This process's environment, told to listen on any port and to log JSON."""
-    told = {"PENSTOCK_CACHE_BIND": "127.0.0.1:0", "PENSTOCK_LOG_JSON": "1", "PENSTOCK_STATE_DIR": str(state_dir)}
+    """This process's environment, told to listen on any port, to log JSON, and to load no encoder."""
+    told = {
+        "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
+        "PENSTOCK_CACHE_SEMANTIC": "0",
+        "PENSTOCK_LOG_JSON": "1",
+        "PENSTOCK_STATE_DIR": str(state_dir),
+    }
     return os.environ | told | variables
 
 
@@ -139,6 +146,32 @@ async def test_callers_without_the_fleet_credential_are_turned_away(tmp_path: Pa
     assert response.outcome == cache_pb2.LOOKUP_OUTCOME_MISS
 
 
+def keyed_prompt(prompt: str) -> cache_pb2.CacheKey:
+    """The key of a prompt in some context."""
+    digest = hashlib.sha256(prompt.encode()).digest()
+    return cache_pb2.CacheKey(tenant="acme", exact_digest=digest, context_digest=bytes(32), prompt=prompt)
+
+
+async def test_answers_are_found_by_meaning_once_the_encoder_is_loaded(tmp_path: Path) -> None:
+    """It takes seconds, and the exact layer does not wait for it."""
+    variables = environment(
+        tmp_path,
+        PENSTOCK_CACHE_SEMANTIC="1",
+        PENSTOCK_CACHE_ENCODER_DIR=str(save_encoder_checkpoint(tmp_path / "encoder")),
+        PENSTOCK_CACHE_SEMANTIC_BUDGET_S="10",
+    )
+    choice = cache_pb2.CachedChoice(text="Paris", finish_reason=types_pb2.FINISH_REASON_STOP)
+    answer = cache_pb2.CachedAnswer(choices=[choice], model_revision="r1")
+    request = cache_pb2.LookupRequest(key=keyed_prompt("paris in france"), max_error_rate=0.1)
+    async with running(variables) as (_, channel), asyncio.timeout(100):
+        stub = cache_pb2_grpc.CacheServiceStub(channel)
+        while (await stub.Lookup(request)).reason == "the encoder is being loaded":
+            pass
+        assert (await stub.Put(cache_pb2.PutRequest(key=keyed_prompt("in france paris"), answer=answer))).is_stored
+        found = await stub.Lookup(request)
+        assert (found.outcome, found.answer.choices[0].text) == (cache_pb2.LOOKUP_OUTCOME_EXPLORE, "Paris")
+
+
 def test_a_database_of_a_newer_version_ends_the_start_with_one_line(tmp_path: Path) -> None:
     """After a downgrade."""
     connection = sqlite3.connect(tmp_path / "cache.db")
@@ -156,6 +189,10 @@ def test_a_database_of_a_newer_version_ends_the_start_with_one_line(tmp_path: Pa
         ({"PENSTOCK_CACHE_BIND": "somewhere"}, "error: PENSTOCK_CACHE_BIND: got 'somewhere'"),
         ({"PENSTOCK_STATE_DIR": "/proc/none"}, "error: [Errno 2]"),
         ({"PENSTOCK_CACHE_POSTGRES_URL": "postgresql://127.0.0.1:1"}, "error: cannot use the cache's Postgres"),
+        (
+            {"PENSTOCK_CACHE_SEMANTIC": "1", "PENSTOCK_CACHE_ENCODER_DIR": "/nowhere"},
+            "error: PENSTOCK_CACHE_ENCODER_DIR: got '/nowhere'; there is no config.json in it",
+        ),
     ],
 )
 def test_a_start_that_fails_says_why_in_one_line(tmp_path: Path, variables: dict[str, str], line: str) -> None:

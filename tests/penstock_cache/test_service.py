@@ -89,6 +89,8 @@ async def test_an_invalidation_says_how_many_it_removed(stub: Stub) -> None:
 
 
 UNFINISHED = cache_pb2.CachedChoice(text="x", finish_reason=types_pb2.FINISH_REASON_CANCELLED)
+NO_CONTEXT = cache_pb2.CacheKey(tenant="acme", exact_digest=bytes(32), prompt="x")
+NO_PROMPT = cache_pb2.CacheKey(tenant="acme", exact_digest=bytes(32), context_digest=bytes(32))
 NO_TENANT = cache_pb2.CacheKey(exact_digest=bytes(32))
 
 
@@ -109,7 +111,13 @@ NO_TENANT = cache_pb2.CacheKey(exact_digest=bytes(32))
         ("Put", put(ttl=Duration(seconds=601)), "ttl: got '601 s'"),
         ("Put", put(tags=["t"] * 17), "tags: got '17 entries'; allowed: at most 16 entries"),
         ("Put", put(tags=["t", "x" * 129]), "tags[1]: got '129 bytes'; allowed: 1 to 128 bytes"),
-        ("Put", put(exploration_token=b"x"), "exploration_token: got 'a token'"),
+        ("Put", put(is_equivalent=True), "is_equivalent: got True; allowed: nothing without an exploration_token"),
+        ("Lookup", lookup(min_similarity=1.5), "min_similarity: got 1.5; allowed: in [-1, 1]"),
+        ("Lookup", lookup(min_score=-0.5), "min_score: got -0.5; allowed: in [0, 1]"),
+        ("Lookup", cache_pb2.LookupRequest(key=NO_CONTEXT), "key.context_digest: got '0 bytes'; allowed: a digest"),
+        ("Lookup", cache_pb2.LookupRequest(key=NO_PROMPT), "key.prompt: got 'nothing'; allowed: a prompt"),
+        ("Put", put(key=NO_CONTEXT), "key.context_digest: got '0 bytes'"),
+        ("Explain", cache_pb2.ExplainRequest(), "key.tenant: got '0 bytes'"),
         ("Invalidate", cache_pb2.InvalidateRequest(all=True), "tenant: got '0 bytes'"),
         ("Invalidate", cache_pb2.InvalidateRequest(tenant="acme"), "selector: got 'nothing'"),
         ("Invalidate", cache_pb2.InvalidateRequest(tenant="acme", all=False), "selector: got 'nothing'"),

@@ -1,6 +1,7 @@
 """Starts the whole stack as a user does, on free ports and a state directory of its own, and looks into it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -79,9 +80,10 @@ def free_ports() -> list[str]:
 
 
 def run_cli(state_dir: Path, *arguments: str, timeout_s: float = 150) -> subprocess.CompletedProcess[str]:
-    """Runs the `penstock` command of this environment."""
+    """Runs the `penstock` command of this environment. The cache loads no encoder, unless a test says so."""
     command = [str(Path(sys.executable).with_name("penstock")), *arguments, "--state-dir", str(state_dir)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+    environment = {"PENSTOCK_CACHE_SEMANTIC": "0"} | os.environ
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
 
 
 @contextmanager

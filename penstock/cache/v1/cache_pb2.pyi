@@ -728,6 +728,7 @@ class EntryRecord(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     TAGS_FIELD_NUMBER: _builtins.int
     CLUSTER_FIELD_NUMBER: _builtins.int
+    NUM_USES_FIELD_NUMBER: _builtins.int
     exact_digest: _builtins.bytes
     """As in `CacheKey`."""
     context_digest: _builtins.bytes
@@ -736,6 +737,8 @@ class EntryRecord(_message.Message):
     """As in `CacheKey`."""
     cluster: _builtins.str
     """Entries of one cluster share one answer. Empty: alone."""
+    num_uses: _builtins.int
+    """How often it was served."""
     @_builtins.property
     def answer(self) -> Global___CachedAnswer: ...
     @_builtins.property
@@ -752,10 +755,11 @@ class EntryRecord(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         tags: _abc.Iterable[_builtins.str] | None = ...,
         cluster: _builtins.str = ...,
+        num_uses: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cluster", b"cluster", "context_digest", b"context_digest", "exact_digest", b"exact_digest", "expire_time", b"expire_time", "prompt", b"prompt", "tags", b"tags"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "cluster", b"cluster", "context_digest", b"context_digest", "exact_digest", b"exact_digest", "expire_time", b"expire_time", "num_uses", b"num_uses", "prompt", b"prompt", "tags", b"tags"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -117,7 +117,7 @@ class CacheServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """What a lookup would come to and why, candidate by candidate. Changes and counts nothing.
+        """What a lookup would come to and why, candidate by candidate. Changes nothing; an exact answer counts as used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,7 +49,7 @@ class CacheServiceStub:
     GetStats: _grpc.UnaryUnaryMultiCallable[_cache_pb2.GetStatsRequest, _cache_pb2.GetStatsResponse]
     """What was counted, and how often the cache is estimated to be wrong."""
     Explain: _grpc.UnaryUnaryMultiCallable[_cache_pb2.ExplainRequest, _cache_pb2.ExplainResponse]
-    """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+    """What a lookup would come to and why, candidate by candidate. Changes nothing; an exact answer counts as used."""
     Export: _grpc.UnaryStreamMultiCallable[_cache_pb2.ExportRequest, _cache_pb2.ExportResponse]
     """All that is kept for a tenant. Vectors are not part of it: they are made again at the import."""
     Import: _grpc.StreamUnaryMultiCallable[_cache_pb2.ImportRequest, _cache_pb2.ImportResponse]
@@ -76,7 +76,7 @@ class CacheServiceAsyncStub(CacheServiceStub):
     GetStats: _aio.UnaryUnaryMultiCallable[_cache_pb2.GetStatsRequest, _cache_pb2.GetStatsResponse]  # type: ignore[assignment]
     """What was counted, and how often the cache is estimated to be wrong."""
     Explain: _aio.UnaryUnaryMultiCallable[_cache_pb2.ExplainRequest, _cache_pb2.ExplainResponse]  # type: ignore[assignment]
-    """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+    """What a lookup would come to and why, candidate by candidate. Changes nothing; an exact answer counts as used."""
     Export: _aio.UnaryStreamMultiCallable[_cache_pb2.ExportRequest, _cache_pb2.ExportResponse]  # type: ignore[assignment]
     """All that is kept for a tenant. Vectors are not part of it: they are made again at the import."""
     Import: _aio.StreamUnaryMultiCallable[_cache_pb2.ImportRequest, _cache_pb2.ImportResponse]  # type: ignore[assignment]
@@ -130,7 +130,7 @@ class CacheServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _cache_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_cache_pb2.ExplainResponse, _abc.Awaitable[_cache_pb2.ExplainResponse]]:
-        """What a lookup would come to and why, candidate by candidate. Changes and counts nothing."""
+        """What a lookup would come to and why, candidate by candidate. Changes nothing; an exact answer counts as used."""
 
     @_abc_1.abstractmethod
     def Export(

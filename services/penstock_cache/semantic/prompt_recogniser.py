@@ -27,18 +27,21 @@ _TIME = re.compile(
     r"|(?:what|which) (?:day|month|year) is it"
     r"|current (?:time|date|day|month|year|weather|temperature|price|value|rate|score|president|prime minister"
     r"|version|news|status|ceo|champion)"
-    r"|(?:stock|share|bitcoin|gas|oil|gold) price|exchange rate|weather (?:in|at|for|like)|weather forecast|live score"
+    r"|(?:stock|share|bitcoin|gas|oil|gold) price|exchange rate|live score"
+    r"|weather (?:\w+ )?(?:in|at|for|like)|weather forecast"
     r"|aktuelle[rsn]?|gerade jetzt|en ce moment|ahora mismo"
     r")\b",
     re.IGNORECASE,
 )
 # "What is on tonight?" asks of today; "I lost it yesterday, what now?" tells of it, and the answer holds tomorrow too.
 _DEICTIC = re.compile(
-    rf"\b(?:today|tonight|tomorrow|yesterday|(?:this|last|next|coming) {_SPANS}"
+    r"\b(?:(?:who|what|where|which) (?:is|are)\b[^.?!]{0,60}\bnow(?=\W*$)"
+    rf"|today|tonight|tomorrow|yesterday|(?:this|last|next|coming) {_SPANS}"
     r"|heute|gestern|aujourd'hui|hier soir|demain|hoy|ayer)\b",
     re.IGNORECASE,
 )
 _TELLER = re.compile(r"\b(?:i|i'm|i've|i'd|i'll|we|we're|we've|ich|wir|je|nous)\b", re.IGNORECASE)
+_QUOTED = re.compile(r'"[^"]*"')  # what is to be worked on, and not what is asked
 _CLOCK = re.compile(r"\bwhat time is it\b", re.IGNORECASE)
 _SUPPOSED = re.compile(r"\b(?:when|if) it(?:'s| is)\b", re.IGNORECASE)
 _OWNED = (
@@ -72,6 +75,7 @@ def bond_of(prompt: str) -> Bond | None:
 
 
 def _depends_on_time(prompt: str) -> bool:
+    prompt = _QUOTED.sub(" ", prompt)
     if _TIME.search(prompt):
         return True
     if _CLOCK.search(prompt):

@@ -18,6 +18,7 @@ from penstock_cache.semantic.prompt_recogniser import Bond, bond_of
         "bitcoin price",
         "latest news about the election",
         "How many days until Christmas?",
+        "Who is the mayor of Rome now?",
         "Was läuft heute im Kino?",
     ],
 )
@@ -58,6 +59,7 @@ def test_prompts_of_a_person_are_told(prompt: str) -> None:
         "What is the current in a circuit of 5 ohms at 10 volts?",
         "convert 1,000,000,000 to binary",
         "What is the time complexity of quicksort?",
+        'Make this more polite: "Who is there right now?"',
     ],
 )
 def test_prompts_of_everybody_are_let_through(prompt: str) -> None:
@@ -65,7 +67,9 @@ def test_prompts_of_everybody_are_let_through(prompt: str) -> None:
     assert bond_of(prompt) is None
 
 
-@pytest.mark.parametrize("unit", ["a", "1 ", "what ", "how much ", "my ", "a.", "DE89 ", "today i ", "@", "  "])
+@pytest.mark.parametrize(
+    "unit", ["a", "1 ", "what ", "how much ", "my ", "a.", "DE89 ", "today i ", "@", "  ", '"', "who is "]
+)
 def test_no_prompt_takes_long(unit: str) -> None:
     """It runs on the event loop: a prompt that keeps it busy would be everybody's delay."""
     begun = time.process_time()

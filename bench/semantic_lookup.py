@@ -1,0 +1,152 @@
+"""What a lookup by meaning costs: the service as a process, all-MiniLM, prompts of the development set, and busy cores.
+
+python bench/semantic_lookup.py --entries 1000 --requests 300 --rate 10 --busy 2
+"""
+
+import argparse
+import asyncio
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import grpc
+
+from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock.types.v1 import types_pb2
+
+_LOADING = "the encoder is being loaded"
+# What an engine does all day, on one thread, until it is ended.
+_BUSY = """
+import torch
+torch.set_num_threads(1)
+a, b = torch.randn(64, 1024), torch.randn(1024, 1024)
+while True:
+    a @ b
+"""
+_THINGS = ("order", "contract", "router", "invoice", "ticket", "refund", "parcel", "account", "card", "policy")
+_ASKS = (
+    "How do I cancel my {} of number {}?",
+    "What does {} {} cost per month?",
+    "Please explain to me what happens with {} {} after it has expired",
+    "{} {} is broken, what steps should I take to get a new one?",
+)
+
+
+def prompt(number: int, rng: random.Random) -> str:
+    """One of many, of 8 to 16 tokens."""
+    return rng.choice(_ASKS).format(rng.choice(_THINGS), number)
+
+
+def key(text: str) -> cache_pb2.CacheKey:
+    """The key of a prompt."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return cache_pb2.CacheKey(tenant="bench", exact_digest=digest, context_digest=bytes(32), prompt=text, model="m")
+
+
+@contextmanager
+def busy_cores(count: int) -> Iterator[None]:
+    """So many processes that compute without a pause."""
+    processes = [subprocess.Popen((sys.executable, "-c", _BUSY)) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@asynccontextmanager
+async def running_cache(state_dir: str) -> AsyncIterator["cache_pb2_grpc.CacheServiceAsyncStub"]:
+    """The service in a process of its own, once its encoder is loaded."""
+    told = {
+        "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
+        "PENSTOCK_CACHE_SEMANTIC": "1",
+        "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "1",  # to see what is over the usual budget
+        "PENSTOCK_LOG_JSON": "1",
+        "PENSTOCK_STATE_DIR": state_dir,
+    }
+    command = (sys.executable, "-m", "penstock_cache")
+    process = await asyncio.create_subprocess_exec(*command, env=os.environ | told, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        event = json.loads(await process.stderr.readline())
+        async with grpc.aio.insecure_channel(event["address"]) as channel:
+            stub = cache_pb2_grpc.CacheServiceStub(channel)
+            while (await look_up(stub, "warm"))[1].reason == _LOADING:  # noqa: ASYNC110 - it is another process
+                await asyncio.sleep(0.1)
+            yield stub
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def look_up(stub: "cache_pb2_grpc.CacheServiceAsyncStub", text: str) -> tuple[float, cache_pb2.LookupResponse]:
+    """The response, and how long it took in milliseconds."""
+    begin_s = time.perf_counter()
+    response = await stub.Lookup(cache_pb2.LookupRequest(key=key(text), max_error_rate=0.01))
+    return (time.perf_counter() - begin_s) * 1e3, response
+
+
+async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str]) -> float:
+    """Stores an answer to each prompt; answers per second."""
+    choice = cache_pb2.CachedChoice(text="x" * 400, finish_reason=types_pb2.FINISH_REASON_STOP)
+    answer = cache_pb2.CachedAnswer(choices=[choice], model_revision="r")
+    begin_s = time.perf_counter()
+    for text in texts:
+        await stub.Put(cache_pb2.PutRequest(key=key(text), answer=answer))
+    return len(texts) / (time.perf_counter() - begin_s)
+
+
+async def paced_lookups(
+    stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str], rate: float, rng: random.Random
+) -> list[tuple[float, cache_pb2.LookupResponse]]:
+    """One lookup a text, at random moments, whatever the earlier ones do."""
+    running = []
+    for text in texts:
+        running.append(asyncio.create_task(look_up(stub, text)))
+        await asyncio.sleep(rng.expovariate(rate))
+    return await asyncio.gather(*running)
+
+
+def report(name: str, results: list[tuple[float, cache_pb2.LookupResponse]]) -> None:
+    """Percentiles and what the lookups came to."""
+    latencies = sorted(latency for latency, _ in results)
+    p50, p90, p99 = (latencies[min(len(latencies) - 1, int(len(latencies) * share))] for share in (0.5, 0.9, 0.99))
+    outcomes = Counter(
+        cache_pb2.LookupOutcome.Name(each.outcome).removeprefix("LOOKUP_OUTCOME_") for _, each in results
+    )
+    print(f"{name:28} p50 {p50:6.1f} ms  p90 {p90:6.1f}  p99 {p99:6.1f}   {dict(outcomes)}")
+
+
+async def main(arguments: argparse.Namespace) -> None:
+    """Fills, measures on idle and on busy cores, exact and by meaning."""
+    rng = random.Random(arguments.seed)
+    stored = [prompt(number, rng) for number in range(arguments.entries)]
+    with tempfile.TemporaryDirectory() as state_dir:
+        async with running_cache(state_dir) as stub:
+            print(f"{arguments.entries} entries, {await fill(stub, stored):.0f} puts/s one after the other")
+            for num_busy in (0, arguments.busy):
+                with busy_cores(num_busy):
+                    await asyncio.sleep(2 if num_busy else 0)  # until they have imported and compute
+                    again = [rng.choice(stored) for _ in range(arguments.requests)]
+                    new = [prompt(rng.randrange(10**6), rng) for _ in range(arguments.requests)]
+                    report(f"exact, {num_busy} busy", await paced_lookups(stub, again, arguments.rate, rng))
+                    report(f"by meaning, {num_busy} busy", await paced_lookups(stub, new, arguments.rate, rng))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, default=1000, help="prompts that are stored")
+    parser.add_argument("--requests", type=int, default=300, help="lookups of each kind")
+    parser.add_argument("--rate", type=float, default=10.0, help="lookups a second, at random moments")
+    parser.add_argument("--busy", type=int, default=2, help="processes that compute beside it, on one thread each")
+    parser.add_argument("--seed", type=int, default=0)
+    asyncio.run(main(parser.parse_args()))
