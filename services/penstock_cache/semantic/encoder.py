@@ -24,13 +24,15 @@ class EncodedTokens:
 
     Attributes:
         text: the prompt.
+        ids: int [num_tokens], of the vocabulary.
         spans: int [num_tokens, 2], begin and end of each token in `text`, in characters.
-        vectors: float32 [num_tokens, dimension], as the last layer gives them.
+        states: float32 [num_layers + 1, num_tokens, dimension], as the embeddings and then each layer give them.
     """
 
     text: str
+    ids: NDArray[np.int64]
     spans: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    states: NDArray[np.float32]
 
 
 class Detail(Protocol):

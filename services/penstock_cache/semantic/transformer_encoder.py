@@ -60,10 +60,15 @@ class TransformerEncoder:
             self._complaint(ids) for ids in encodings["input_ids"]
         ]
         rows = [row for row, result in enumerate(results) if result is None]
-        states = self._states([encodings["input_ids"][row] for row in rows])
-        for row, hidden in zip(rows, states, strict=True):
-            spans = np.asarray(encodings["offset_mapping"][row], np.int64)
-            results[row] = self._encoded(texts[row], spans, hidden)
+        all_states = self._states([encodings["input_ids"][row] for row in rows])
+        for row, states in zip(rows, all_states, strict=True):
+            tokens = EncodedTokens(
+                texts[row],
+                np.asarray(encodings["input_ids"][row], np.int64),
+                np.asarray(encodings["offset_mapping"][row], np.int64),
+                states,
+            )
+            results[row] = self._encoded(tokens)
         return [result for result in results if result is not None]
 
     def _complaint(self, ids: Sequence[int]) -> UnreadablePromptError | None:
@@ -76,21 +81,24 @@ class TransformerEncoder:
         return None
 
     def _states(self, ids: list[list[int]]) -> list[NDArray[np.float32]]:
-        """The last layer of each prompt, [num_tokens, dimension], special tokens included."""
+        """[num_layers + 1, num_tokens, dimension] of each, special tokens included; all layers for a detail only."""
         if not ids:
             return []
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
         with torch.inference_mode():
-            hidden = self._model(**batch).last_hidden_state  # [batch, longest, dimension]
-        return [hidden[row, : len(each)].float().numpy() for row, each in enumerate(ids)]
+            output = self._model(**batch, output_hidden_states=self._detail is not None)
+        layers = output.hidden_states if self._detail is not None else (output.last_hidden_state,)
+        stacked = torch.stack(layers, dim=1).float().numpy()  # [batch, layers, longest, dimension]
+        return [stacked[row, :, : len(each)] for row, each in enumerate(ids)]
 
-    def _encoded(self, text: str, spans: NDArray[np.int64], hidden: NDArray[np.float32]) -> EncodedPrompt:
-        mean = hidden.mean(axis=0)
+    def _encoded(self, tokens: EncodedTokens) -> EncodedPrompt:
+        mean = tokens.states[-1].mean(axis=0)
         vector = np.asarray(mean / np.linalg.norm(mean), np.float32)
         if self._detail is None:
-            return EncodedPrompt(text, vector, b"")
-        is_text = spans[:, 1] > spans[:, 0]  # special tokens have empty spans
-        return EncodedPrompt(text, vector, self._detail.detail(EncodedTokens(text, spans[is_text], hidden[is_text])))
+            return EncodedPrompt(tokens.text, vector, b"")
+        is_text = tokens.spans[:, 1] > tokens.spans[:, 0]  # special tokens have empty spans
+        own = EncodedTokens(tokens.text, tokens.ids[is_text], tokens.spans[is_text], tokens.states[:, is_text])
+        return EncodedPrompt(tokens.text, vector, self._detail.detail(own))
 
 
 def _load(directory: Path) -> tuple[Any, Any]:

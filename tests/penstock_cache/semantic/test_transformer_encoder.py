@@ -21,9 +21,9 @@ class SpansDetail:
     fingerprint = "spans-1"
 
     def detail(self, tokens: EncodedTokens) -> bytes:
-        """The text of each token, and the shape of the vectors."""
+        """The text and id of each token, and the shape of their states."""
         words = [tokens.text[begin:end] for begin, end in tokens.spans]
-        return f"{words} {tokens.vectors.shape}".encode()
+        return f"{words} {tokens.ids.tolist()} {tokens.states.shape}".encode()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_the_verifiers_detail_is_made_in_the_same_pass(directory: Path) -> None:
     """It sees each token of the prompt in its context, and no special ones."""
     (result,) = encoder(directory, detail=SpansDetail()).run(["Paris  ab"])
     assert isinstance(result, EncodedPrompt)
-    assert result.detail == b"['Paris', 'a', 'b'] (3, 32)"
+    assert result.detail == b"['Paris', 'a', 'b'] [4, 6, 33] (3, 3, 32)"
 
 
 def test_other_weights_lengths_and_details_have_other_fingerprints(directory: Path, tmp_path: Path) -> None:
