@@ -101,7 +101,12 @@ class DraftModel:
                 chunks.append(chunk)
         if not chunks:
             return {}
-        logits = self._runner.run(StepPlan(chunks, []))
+        try:
+            logits = self._runner.run(StepPlan(chunks, []))
+        except Exception:
+            for chunk in chunks:  # what it holds of them is anybody's guess
+                del self._computed[chunk.key]
+            raise
         with_logits = {chunk.key for chunk in chunks if chunk.num_logits_rows}
         complete = [context for context in contexts if context.key in with_logits]
         sampled = zip(complete, self._sampler.sample(logits.values, complete), strict=True)
