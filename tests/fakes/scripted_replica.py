@@ -21,7 +21,7 @@ class ScriptedReplica:
 
     Attributes:
         loads: what the next loads answer; a replica that finds none loads well.
-        refusals: why adapters of these names cannot be loaded; an exception is raised.
+        refusals: why adapters of these names cannot be loaded: for good, or as it says; an exception is raised.
         is_loading_adapter: set when it is asked for the first one.
         may_load_adapters: loading one waits for it.
         adapters: those that it has, by name. They are gone with the process.
@@ -30,7 +30,7 @@ class ScriptedReplica:
 
     def __init__(self) -> None:
         self.loads: list[Registration | LoadFailure | Exception] = []
-        self.refusals: dict[str, str | Exception] = {}
+        self.refusals: dict[str, str | LoadFailure | Exception] = {}
         self.is_loading_adapter = asyncio.Event()
         self.may_load_adapters = asyncio.Event()
         self.may_load_adapters.set()
@@ -72,7 +72,7 @@ class ScriptedReplica:
         if isinstance(refusal, Exception):
             raise refusal
         if refusal is not None:
-            return LoadFailure(refusal)
+            return refusal if isinstance(refusal, LoadFailure) else LoadFailure(refusal)
         self.adapters[spec.name] = spec
         return None
 

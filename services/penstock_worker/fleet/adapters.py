@@ -10,7 +10,11 @@ from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_shared.logs import get_logger
 from penstock_worker.fleet.adapter_list import AdapterList
 from penstock_worker.fleet.checkpoint import inspect_adapter
-from penstock_worker.fleet.supervisor import ReplicaDiedError, ReplicaProcess
+from penstock_worker.fleet.supervisor import NotPreparedError, ReplicaDiedError, ReplicaProcess
+from penstock_worker.replica.registration import LoadFailure
+
+# A replica that hangs must not stand in the way of all others for longer.
+_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class FleetAdapters:
         wanted: remembers them.
         serving: the replicas that serve now.
         publish: told of the adapters that requests may name.
+        limit_s: how long a replica may take to load or unload one.
     """
 
     def __init__(
@@ -36,11 +41,13 @@ class FleetAdapters:
         wanted: AdapterList,
         serving: Callable[[], Sequence[ReplicaProcess]],
         publish: Callable[[tuple[AdapterSpec, ...]], None],
+        limit_s: float = _LIMIT_S,
     ) -> None:
         self._model_dir = model_dir
         self._list = wanted
         self._serving = serving
         self._publish = publish
+        self._limit_s = limit_s
         self._wanted: dict[str, _Wanted] = {}
         self._lock = asyncio.Lock()  # one change at a time; a replica that comes up is such a change
         self._log = get_logger("fleet")
@@ -71,7 +78,7 @@ class FleetAdapters:
             if name in self._wanted:
                 return
             loads = asyncio.gather(
-                *(self._load(replica, wanted) for replica in self._serving()), return_exceptions=True
+                *(self._load_if_alive(replica, wanted) for replica in self._serving()), return_exceptions=True
             )
             try:
                 _raise_first(await asyncio.shield(loads))
@@ -97,28 +104,39 @@ class FleetAdapters:
     async def bring(self, replica: ReplicaProcess) -> None:
         """Loads all of them on a replica that has started and does not serve yet.
 
-        One that it cannot load is withdrawn from all: requests that name it hear so, and all others are served.
+        One that no attempt can load is withdrawn from all: requests that name it hear so, and all others are served.
 
         Raises:
             ReplicaDiedError: it died meanwhile.
+            NotPreparedError: it could not load one now, and may later; `unload` lets it serve without.
         """
         async with self._lock:
             for name, wanted in list(self._wanted.items()):
-                failure = await replica.load_adapter(wanted.spec, wanted.path)
-                if failure is not None:
-                    self._log.error("an adapter is withdrawn", adapter=name, reason=failure.message)
-                    await self._withdraw(name)
+                failure = await self._load(replica, wanted)
+                if failure is None:
+                    continue
+                if failure.is_passing:
+                    raise NotPreparedError(f"adapter {name}: {failure.message}")
+                self._log.error("an adapter is withdrawn", adapter=name, reason=failure.message)
+                await self._withdraw(name)
 
     async def _inspect(self, name: str, path: Path) -> _Wanted:
         return _Wanted(await asyncio.to_thread(inspect_adapter, path, name, self._model_dir), path)
 
-    async def _load(self, replica: ReplicaProcess, wanted: _Wanted) -> str | None:
-        """Why a replica cannot load it, where it cannot. One that is gone gets it when it comes back."""
+    async def _load(self, replica: ReplicaProcess, wanted: _Wanted) -> LoadFailure | None:
+        """Why a replica cannot load it, where it cannot."""
         try:
-            failure = await replica.load_adapter(wanted.spec, wanted.path)
+            async with asyncio.timeout(self._limit_s):
+                return await replica.load_adapter(wanted.spec, wanted.path)
+        except TimeoutError:
+            return LoadFailure(f"the replica has not loaded it within {self._limit_s:g} s", is_passing=True)
+
+    async def _load_if_alive(self, replica: ReplicaProcess, wanted: _Wanted) -> LoadFailure | None:
+        """As `_load`. One that is gone gets it when it comes back."""
+        try:
+            return await self._load(replica, wanted)
         except ReplicaDiedError:
             return None
-        return None if failure is None else failure.message
 
     async def _withdraw(self, name: str) -> None:
         del self._wanted[name]
@@ -127,7 +145,7 @@ class FleetAdapters:
 
     async def _unload_everywhere(self, name: str) -> None:
         """One that cannot is left with it: nobody is told of the adapter any more."""
-        calls = (replica.unload_adapter(name) for replica in self._serving())
+        calls = (asyncio.wait_for(replica.unload_adapter(name), self._limit_s) for replica in self._serving())
         for result in await asyncio.gather(*calls, return_exceptions=True):
             if isinstance(result, BaseException) and not isinstance(result, ReplicaDiedError):
                 self._log.error("unloading an adapter failed", adapter=name, exc_info=result)
@@ -140,10 +158,10 @@ class FleetAdapters:
         self._publish(tuple(wanted.spec for wanted in self._wanted.values()))
 
 
-def _raise_first(results: Sequence[str | BaseException | None]) -> None:
+def _raise_first(results: Sequence[LoadFailure | BaseException | None]) -> None:
     """Raises for the first replica that did not load."""
     for result in results:
         if isinstance(result, BaseException):
             raise result
         if result is not None:
-            raise FailedPreconditionError(result)
+            raise FailedPreconditionError(result.message)

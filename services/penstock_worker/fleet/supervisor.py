@@ -20,6 +20,10 @@ class ReplicaDiedError(Exception):
     """The replica's process ended: expected, it is started again."""
 
 
+class NotPreparedError(Exception):
+    """A replica that has loaded lacks something yet: expected, it is tried again."""
+
+
 class ReplicaProcess(Protocol):
     """One replica's leader, wherever it runs. Every method but `place` raises ReplicaDiedError when it is gone."""
 
@@ -56,7 +60,8 @@ class ReplicaSupervisor:
         spec: what it must serve.
         process: the replica.
         publish: told of every stage.
-        prepare: brings a replica that has loaded to what it needs besides before it serves.
+        prepare: brings a replica that has loaded to what it needs besides before it serves. Raises NotPreparedError
+            where that has to be tried again.
         sleep: waits a number of seconds.
     """
 
@@ -110,6 +115,10 @@ class ReplicaSupervisor:
                 self._log.warning("replica died", replica=self._info.replica_id, reason=str(error))
                 needs_pause = self._info.state is not ReplicaState.READY  # it died while starting
                 self._enter(ReplicaState.RESTARTING, detail=f"process {self._info.pid} died", restarts=1)
+            except NotPreparedError as error:
+                self._log.warning("replica does not serve yet", replica=self._info.replica_id, reason=str(error))
+                needs_pause = True
+                self._enter(ReplicaState.LOADING, detail=str(error)[:_MAX_DETAIL_CHARS])
             except Exception as error:  # noqa: BLE001 - the boundary: unseen, it would leave the replica as it is for ever
                 self._log.exception("supervision failed", replica=self._info.replica_id)
                 needs_pause = True

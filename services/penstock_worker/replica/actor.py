@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import AdapterSpec
-from penstock_shared.errors import NotFoundError, PenstockError
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PenstockError
 from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
@@ -71,11 +71,11 @@ class ReplicaActor:
             raise NotLoadedError("the process has just been started")
         try:
             await asyncio.to_thread(self._engine.adapters.load, spec, path)
-        except (PenstockError, OSError) as error:
+        except (InvalidArgumentError, FailedPreconditionError) as error:
             return LoadFailure(str(error))
         except Exception as error:  # noqa: BLE001 - a lack of memory, say: the replica serves on without it
             self._log.exception("loading an adapter failed", replica=self._replica_id, adapter=spec.name)
-            return LoadFailure(f"loading adapter {spec.name} failed: {error!r}")
+            return LoadFailure(f"loading adapter {spec.name} failed: {error!r}", is_passing=True)
         self._log.info("adapter loaded", replica=self._replica_id, adapter=spec.name, revision=spec.revision)
         return None
 

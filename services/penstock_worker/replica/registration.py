@@ -36,6 +36,12 @@ class NotLoadedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoadFailure:
-    """Loading failed for a reason that another attempt would meet again."""
+    """Loading failed.
+
+    Attributes:
+        message: why.
+        is_passing: another attempt may succeed, as after a lack of memory; else it would meet the same again.
+    """
 
     message: str
+    is_passing: bool = False

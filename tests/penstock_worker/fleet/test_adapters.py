@@ -13,6 +13,8 @@ from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from penstock_worker.fleet.adapter_list import AdapterList, want_adapters
 from penstock_worker.fleet.adapters import FleetAdapters
+from penstock_worker.fleet.supervisor import NotPreparedError
+from penstock_worker.replica.registration import LoadFailure
 from penstock_worker.settings import WorkerSettings
 
 
@@ -31,15 +33,21 @@ def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 class Fleet:
     """The adapters of two serving replicas."""
 
-    def __init__(self, model_dir: Path, state_dir: Path) -> None:
+    def __init__(self, model_dir: Path, state_dir: Path, limit_s: float = 60.0) -> None:
         self.replicas = [ScriptedReplica(), ScriptedReplica()]
         self.published: list[list[str]] = []
+        self._list = AdapterList(state_dir / "adapters.json")
         self.adapters = FleetAdapters(
             model_dir=model_dir,
-            wanted=AdapterList(state_dir / "adapters.json"),
+            wanted=self._list,
             serving=lambda: self.replicas,
             publish=self._publish,
+            limit_s=limit_s,
         )
+
+    def list_on_disk(self) -> list[str]:
+        """Names that a fleet which starts would want."""
+        return list(self._list.read())
 
     @property
     def loaded(self) -> list[list[str]]:
@@ -132,6 +140,40 @@ async def test_adapter_that_a_starting_replica_cannot_load_is_withdrawn(
     started.refusals = {"law": "no such file"}
     await fleet.adapters.bring(started)
     assert (fleet.loaded, fleet.published[-1]) == ([[], []], [])
+
+
+async def test_adapter_that_a_starting_replica_cannot_load_now_stays_wanted(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path
+) -> None:
+    """A lack of memory passes: the others serve on with it, and the one that starts tries again before it serves."""
+    fleet = make_fleet()
+    await fleet.adapters.load("law", adapter_dir)
+    started = ScriptedReplica()
+    started.refusals = {"law": LoadFailure("no memory", is_passing=True)}
+    with pytest.raises(NotPreparedError, match="adapter law: no memory"):
+        await fleet.adapters.bring(started)
+    assert (fleet.loaded, fleet.published) == ([["law"], ["law"]], [["law"]])
+    started.refusals = {}
+    await fleet.adapters.bring(started)
+    assert list(started.adapters) == ["law"]
+    assert make_fleet().list_on_disk() == ["law"]
+
+
+async def test_replica_that_hangs_holds_up_nobody_for_ever(model_dir: Path, adapter_dir: Path, tmp_path: Path) -> None:
+    """Its load has a time limit, after which the next change to the adapters goes on."""
+    fleet = Fleet(model_dir, tmp_path, limit_s=0.2)
+    fleet.replicas[1].may_load_adapters.clear()
+    with pytest.raises(FailedPreconditionError, match=r"has not loaded it within 0\.2 s"):
+        await fleet.adapters.load("law", adapter_dir)
+    assert (fleet.loaded, fleet.published) == ([[], []], [])
+    fleet.replicas[1].may_load_adapters.set()
+    await fleet.adapters.load("law", adapter_dir)
+    stalled = ScriptedReplica()
+    stalled.may_load_adapters.clear()
+    with pytest.raises(NotPreparedError, match="has not loaded it within"):
+        await fleet.adapters.bring(stalled)
+    await fleet.adapters.unload("law")
+    assert fleet.loaded == [[], []]
 
 
 async def test_what_is_no_adapter_of_the_model_reaches_no_replica(

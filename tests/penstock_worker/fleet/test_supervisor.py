@@ -8,7 +8,7 @@ import pytest
 from fakes.scripted_replica import GOOD, ScriptedReplica
 
 from penstock_shared.directory import ModelSpec, ReplicaInfo, ReplicaState
-from penstock_worker.fleet.supervisor import ReplicaDiedError, ReplicaSupervisor
+from penstock_worker.fleet.supervisor import NotPreparedError, ReplicaDiedError, ReplicaProcess, ReplicaSupervisor
 from penstock_worker.replica.registration import LoadFailure
 
 PLACING, LOADING, READY = ReplicaState.PLACING, ReplicaState.LOADING, ReplicaState.READY
@@ -16,13 +16,14 @@ DRAINING, RESTARTING, FAILED = ReplicaState.DRAINING, ReplicaState.RESTARTING, R
 
 
 class Supervised:
-    """A supervisor, with what it published and how long it slept."""
+    """A supervisor, with what it published and how long it slept; each of `lacks` fails one preparation."""
 
     def __init__(self, spec: ModelSpec, replica: ScriptedReplica) -> None:
+        self.lacks: list[str] = []
         self.published: asyncio.Queue[ReplicaInfo] = asyncio.Queue()
         self.slept_s: list[float] = []
         self.supervisor = ReplicaSupervisor(
-            "tiny-0", spec, replica, publish=self.published.put_nowait, sleep=self._sleep
+            "tiny-0", spec, replica, publish=self.published.put_nowait, prepare=self._prepare, sleep=self._sleep
         )
         self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -38,6 +39,10 @@ class Supervised:
             states.append(info.state)
             if info.state is state:
                 return info, states
+
+    async def _prepare(self, _: ReplicaProcess) -> None:
+        if self.lacks:
+            raise NotPreparedError(self.lacks.pop())
 
     async def _sleep(self, seconds: float) -> None:
         self.slept_s.append(seconds)
@@ -60,6 +65,15 @@ async def test_a_replica_comes_up_in_visible_stages(supervised: Supervised) -> N
     assert states == [PLACING, LOADING, READY]
     assert (info.address, info.pid, info.incarnation) == (GOOD.address, 1001, 1)
     assert (info.revision, info.numerics_fingerprint) == (GOOD.revision, GOOD.numerics_fingerprint)
+
+
+async def test_replica_that_lacks_something_is_prepared_again_until_it_serves(supervised: Supervised) -> None:
+    """No restart: what it has loaded stays; and an operator sees what it waits for."""
+    supervised.lacks = ["adapter law: no memory", "adapter law: no memory"]
+    supervised.start()
+    info, states = await supervised.reach(READY)
+    assert states == [PLACING, LOADING, LOADING, LOADING, LOADING, LOADING, READY]
+    assert (supervised.slept_s, info.num_restarts, info.detail) == ([0.25, 0.5], 0, "")
 
 
 async def test_waiting_for_resources_is_told(supervised: Supervised, scripted: ScriptedReplica) -> None:
