@@ -11,6 +11,7 @@ import typer
 from penstock.cli import cache_policy, constraint, sampling
 from penstock.cli.adapters import adapters
 from penstock.cli.bench import bench
+from penstock.cli.cache import cache
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
 from penstock.cli.keys import keys
 from penstock.cli.options import (
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 app.add_typer(adapters, name="adapters")
 app.add_typer(bench, name="bench")
+app.add_typer(cache, name="cache")
 app.add_typer(keys, name="keys")
 
 
