@@ -18,7 +18,7 @@ from penstock.client import GenerationOptions, InvalidArgumentError
 from penstock.client.request import generation_request
 
 _TIMEOUT_S = 10.0
-_MAX_SHOWN_CHARS = 60
+_MAX_SHOWN_CHARS = 200
 _OUTCOME_PREFIX = "LOOKUP_OUTCOME_"
 
 
@@ -160,26 +160,18 @@ def _draw_explanation(told: admin_pb2.ExplainCacheResponse) -> None:
         console.print(f"only the very same request counts: {told.restriction}")
     else:
         console.print(f"at most {told.max_error_rate:.2%} of what is compared may be wrong")
-    if told.explanation.candidates:
-        console.print("", _candidates(told.explanation.candidates))
+    for candidate in told.explanation.candidates:
+        console.print("", *_lines(candidate), sep="\n")
 
 
-def _candidates(candidates: Sequence[cache_pb2.Candidate]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("entry", "similarity", "score", "bound", "decision", "why", "prompt"):
-        table.add_column(column, overflow="fold")
-    for each in candidates:
-        prompt = printable(each.prompt)
-        table.add_row(
-            each.entry_id,
-            f"{each.similarity:.3f}",
-            f"{each.score:.3f}",
-            f"{each.error_bound:.3f}" if each.HasField("error_bound") else "-",
-            _outcome(each.outcome),
-            printable(each.reason),
-            prompt if len(prompt) <= _MAX_SHOWN_CHARS else f"{prompt[:_MAX_SHOWN_CHARS]}…",
-        )
-    return table
+def _lines(candidate: cache_pb2.Candidate) -> list[str]:
+    prompt = printable(candidate.prompt)
+    bound = f", bound {candidate.error_bound:.3f}" if candidate.HasField("error_bound") else ""
+    return [
+        prompt if len(prompt) <= _MAX_SHOWN_CHARS else f"{prompt[:_MAX_SHOWN_CHARS]}…",
+        f"  {_outcome(candidate.outcome)}: {printable(candidate.reason)}",
+        f"  similarity {candidate.similarity:.3f}, score {candidate.score:.3f}{bound}; entry {candidate.entry_id}",
+    ]
 
 
 def _outcome(number: cache_pb2.LookupOutcome.ValueType) -> str:

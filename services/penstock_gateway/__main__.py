@@ -217,7 +217,9 @@ class Gateway:
         client = admin = None
         if self._settings.cache_address is not None:
             channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
-            client, admin = CacheClient(channel, CircuitBreaker(time.monotonic)), CacheAdmin(channel)
+            budget_s = self._settings.cache_budget_s
+            client = CacheClient(channel, CircuitBreaker(time.monotonic), lookup_budget_s=budget_s)
+            admin = CacheAdmin(channel)
         self._cache = AnswerCache(client, self._metrics.observe_exploration)
         stack.push_async_callback(self._cache.close)
         return admin

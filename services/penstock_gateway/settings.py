@@ -41,6 +41,7 @@ class GatewaySettings(ServiceSettings):
         tokenizer_address: of the tokenizer service.
         fleet_address: of the fleet, which knows models and replicas.
         cache_address: of the cache service; None: every answer is generated.
+        cache_budget_s: the longest that a lookup may take; slower, the cache is skipped.
         cache_max_error_rate: largest accepted share of wrong answers among requests that are compared by meaning, where
             neither request nor tenant nor model says another; 0: only the very same request finds an answer.
         cache_max_error_rate_by_model: the same for some models, as NAME=RATE,NAME=RATE.
@@ -84,6 +85,7 @@ class GatewaySettings(ServiceSettings):
     tokenizer_address: str = Field("127.0.0.1:50053", pattern=_ADDRESS)
     fleet_address: str = Field("127.0.0.1:50054", pattern=_ADDRESS)
     cache_address: str | None = Field(None, pattern=_ADDRESS)
+    cache_budget_s: float = Field(0.05, gt=0, le=60)
     cache_max_error_rate: _ErrorRate = 0.01
     cache_max_error_rate_by_model: Annotated[Mapping[str, _ErrorRate], NoDecode, BeforeValidator(_parse_rates)] = Field(
         {}

@@ -215,6 +215,13 @@ async def test_a_slow_cache_is_left_behind_and_then_left_out(deployment: Deploym
     await until_outcome(deployment, HIT)
 
 
+async def test_on_a_slow_machine_the_budget_can_be_wider(start: StartDeployment, cache: ScriptedCache) -> None:
+    """To compare prompts takes longer there than an answer should wait elsewhere."""
+    cache.gate.clear()
+    deployment = await start(cache_address=cache.address, cache_budget_s=0.2)
+    assert await outcome(deployment) == (SKIPPED, "the cache did not answer within 200 ms")
+
+
 async def until_outcome(deployment: Deployment, wanted: int) -> None:
     """Asks until the cache does what is wanted."""
     async with asyncio.timeout(10):

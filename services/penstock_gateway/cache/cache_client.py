@@ -12,7 +12,6 @@ from penstock_gateway.cache.stored_answer import StoredAnswer
 from penstock_gateway.events import CacheOutcome, CacheReport
 from penstock_gateway.requests import CachePolicy
 
-LOOKUP_BUDGET_S = 0.05
 _PUT_TIMEOUT_S = 2.0
 
 
@@ -34,9 +33,7 @@ class CacheClient:
         lookup_budget_s: the longest that a lookup may take.
     """
 
-    def __init__(
-        self, channel: grpc.aio.Channel, breaker: CircuitBreaker, *, lookup_budget_s: float = LOOKUP_BUDGET_S
-    ) -> None:
+    def __init__(self, channel: grpc.aio.Channel, breaker: CircuitBreaker, *, lookup_budget_s: float) -> None:
         self._stub = cache_pb2_grpc.CacheServiceStub(channel)
         self._breaker = breaker
         self._lookup_budget_s = lookup_budget_s

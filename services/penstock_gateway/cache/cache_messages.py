@@ -38,11 +38,12 @@ def key_message(key: AnswerKey) -> cache_pb2.CacheKey:
 
 
 def report_of(response: cache_pb2.LookupResponse, *, max_error_rate: float | None) -> CacheReport:
-    """What a lookup came to. An outcome of a newer service is a miss."""
+    """What a lookup came to. An outcome of a newer service is a miss; the very same request's answer bears no error."""
+    outcome = _OUTCOMES.get(response.outcome, CacheOutcome.MISS)
     return CacheReport(
-        outcome=_OUTCOMES.get(response.outcome, CacheOutcome.MISS),
+        outcome=outcome,
         reason=response.reason,
-        max_error_rate=max_error_rate,
+        max_error_rate=None if outcome is CacheOutcome.EXACT_HIT else max_error_rate,
         score=response.score if response.HasField("score") else None,
         similarity=response.similarity if response.HasField("similarity") else None,
         error_bound=response.error_bound if response.HasField("error_bound") else None,

@@ -37,7 +37,7 @@ async def service() -> AsyncIterator[ScriptedCache]:
 async def cache(service: ScriptedCache) -> AsyncIterator[AnswerCache]:
     """The gateway's side of it."""
     async with grpc.aio.insecure_channel(service.address) as channel:
-        yield AnswerCache(CacheClient(channel, CircuitBreaker(time.monotonic)), lambda _: None)
+        yield AnswerCache(CacheClient(channel, CircuitBreaker(time.monotonic), lookup_budget_s=5), lambda _: None)
 
 
 async def test_so_many_answers_are_on_their_way_and_no_more(cache: AnswerCache, service: ScriptedCache) -> None:
