@@ -132,6 +132,15 @@ class DatabaseStore:
         """The newest labels with numbers above `after`, oldest first."""
         return await self._read(partial(label_statements.newest, tenant=tenant, model=model, after=after, limit=limit))
 
+    async def label_models(self, tenant: str) -> list[str]:
+        """The models that a tenant has labels for."""
+        return await self._read(partial(label_statements.models, tenant=tenant))
+
+    async def num_stale_prompts(self, tenant: str, encoder_fingerprint: str) -> int:
+        """How many prompts another encoder has encoded."""
+        count = partial(prompt_statements.num_stale, tenant=tenant, encoder_fingerprint=encoder_fingerprint)
+        return await self._read(count)
+
     async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
         """Prompts that another encoder has encoded."""
         return await self._read(partial(prompt_statements.stale, encoder_fingerprint=encoder_fingerprint, limit=limit))

@@ -16,6 +16,12 @@ def insert(connection: Connection, tenant: str, model: str, label: Label) -> Non
     )
 
 
+def models(connection: Connection, tenant: str) -> list[str]:
+    """The models that a tenant has labels for, in order."""
+    rows = connection.execute("SELECT DISTINCT model FROM labels WHERE tenant = ? ORDER BY model", (tenant,))
+    return [model for (model,) in rows]
+
+
 def newest(connection: Connection, tenant: str, model: str, after: int, limit: int) -> list[StoredLabel]:
     """The newest labels with numbers above `after`, oldest first."""
     rows = connection.execute(

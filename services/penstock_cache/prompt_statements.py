@@ -86,6 +86,16 @@ def stale(connection: Connection, encoder_fingerprint: str, limit: int) -> list[
     return [StalePrompt(prompt_id, text.decode()) for prompt_id, text in rows]
 
 
+def num_stale(connection: Connection, tenant: str, encoder_fingerprint: str) -> int:
+    """How many prompts of a tenant, or of all where `tenant` is empty, another encoder has encoded."""
+    (count,) = connection.execute(
+        "SELECT count(*) FROM scopes JOIN prompts ON scope = scopes.id"
+        " WHERE encoder_fingerprint != :encoder_fingerprint AND (scopes.tenant = :tenant OR :tenant = '')",
+        {"encoder_fingerprint": encoder_fingerprint, "tenant": tenant},
+    ).fetchone()
+    return int(count)
+
+
 def replace(
     connection: Connection,
     encoder_fingerprint: str,

@@ -95,11 +95,15 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
     async def Export(
         self, request: cache_pb2.ExportRequest, _context: Context
     ) -> AsyncIterator[cache_pb2.ExportResponse]:
-        """All entries of a tenant, one a message."""
+        """All entries of a tenant, then all labels; one a message."""
         tenant = convert.tenant_of(request.tenant, field="tenant")
         async for exported in self._store.export(tenant):
             record = cache_pb2.CacheRecord(entry=records.entry_record(exported))
             yield cache_pb2.ExportResponse(record=record)
+        for model in await self._store.label_models(tenant):
+            for stored in await self._store.labels(tenant, model):
+                record = cache_pb2.CacheRecord(label=records.label_record(model, stored.label))
+                yield cache_pb2.ExportResponse(record=record)
 
     async def Import(
         self, requests: AsyncIterator[cache_pb2.ImportRequest], _context: Context

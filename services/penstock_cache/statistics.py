@@ -41,6 +41,7 @@ class Statistics:
         if layer is not None:
             _add_tally(response, layer.learner.tally(tenant))
             _add_estimate(response, layer.deciders.estimates(tenant))
+            response.num_waiting_for_vector = await self._store.num_stale_prompts(tenant, layer.encoder_fingerprint)
         return response
 
 

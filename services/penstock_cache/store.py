@@ -72,6 +72,12 @@ class Store(Protocol):
         With the last number seen as `after`, an instance learns what others wrote.
         """
 
+    async def label_models(self, tenant: str) -> list[str]:
+        """The models that a tenant has labels for, in order."""
+
+    async def num_stale_prompts(self, tenant: str, encoder_fingerprint: str) -> int:
+        """How many prompts of a tenant, or of all where `tenant` is empty, another encoder has encoded."""
+
     async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
         """Prompts of all tenants that another encoder than this one has encoded."""
 

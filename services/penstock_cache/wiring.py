@@ -65,11 +65,13 @@ def load_encoder(settings: CacheSettings) -> EncoderModel:
     """
     from penstock_cache.semantic.transformer_encoder import TransformerEncoder  # noqa: PLC0415 - torch, transformers
 
-    return TransformerEncoder(
+    encoder = TransformerEncoder(
         settings.encoder_dir or _default_encoder_dir(),
         max_tokens=settings.encoder_max_tokens,
         num_threads=settings.encoder_threads,
     )
+    encoder.run(["the first pass takes longer than a lookup may"])
+    return encoder
 
 
 def make_encoder(model: EncoderModel, stack: ExitStack) -> BatchedEncoder:

@@ -143,6 +143,15 @@ async def test_nothing_crosses_tenants_or_contexts(service: Service) -> None:
     assert (await service.look_up(ASKED + " ")).outcome == HIT
 
 
+async def test_a_prompt_is_encoded_once_for_its_tenant_and_again_for_another(service: Service) -> None:
+    """Put follows lookup; and how long a lookup takes must not tell what another tenant has asked."""
+    await service.look_up(ASKED)
+    await service.put(ASKED)
+    assert service.parts.encoder.batches == [[ASKED]]
+    await service.look_up(ASKED, tenant="other")
+    assert service.parts.encoder.batches == [[ASKED], [ASKED]]
+
+
 async def test_a_token_is_worth_nothing_to_another_tenant_and_the_answer_is_kept_all_the_same(
     service: Service,
 ) -> None:
@@ -254,17 +263,22 @@ class HangingEncoder:
         raise AssertionError
 
 
-@pytest.mark.parametrize("service", [{"budget_s": 0.05, "max_lookups": 1}], indirect=True)
-async def test_a_slow_encoder_costs_no_more_than_the_budget_and_never_more_lookups_than_the_bound(
-    service: Service,
-) -> None:
-    """The gateway's 50 ms are not spent waiting, and waiting requests do not pile up."""
+@pytest.mark.parametrize("service", [{"max_lookups": 1}], indirect=True)
+async def test_no_more_lookups_wait_for_a_slow_encoder_than_the_bound_allows(service: Service) -> None:
+    """Waiting requests do not pile up; those over the bound have their miss at once."""
     encoder = service.parts.layer._finder._encoder = HangingEncoder()
     waits = asyncio.create_task(service.look_up(NEAR))
     await encoder.is_asked.wait()
     assert (await service.look_up(NEAR)).reason == "too many lookups by meaning are under way"
-    assert (await waits).reason == "the lookup by meaning took too long"
+    waits.cancel()
+
+
+@pytest.mark.parametrize("service", [{"budget_s": 0.05}], indirect=True)
+async def test_a_slow_encoder_costs_no_more_than_the_budget(service: Service) -> None:
+    """The gateway's 50 ms are not spent waiting."""
+    service.parts.layer._finder._encoder = HangingEncoder()
     assert (await service.look_up(NEAR)).reason == "the lookup by meaning took too long"
+    assert (await stats(service)).num_semantic_failures == 1
 
 
 async def test_a_callers_own_deadline_is_kept(service: Service) -> None:
@@ -342,19 +356,24 @@ async def test_an_export_is_imported_whole_for_the_tenant_that_is_named(service:
     await service.put(NEAR, exploration_token=explored.exploration_token)
     await service.put("elsewhere", tenant="third")
     exported = [response.record async for response in service.stub.Export(cache_pb2.ExportRequest(tenant="acme"))]
-    assert [record.entry.prompt for record in exported] == [ASKED, NEAR]
-    assert {record.entry.cluster for record in exported} == {first.entry_id}
+    assert [record.WhichOneof("kind") for record in exported] == ["entry", "entry", "label"]
+    assert [record.entry.prompt for record in exported[:2]] == [ASKED, NEAR]
+    assert {record.entry.cluster for record in exported[:2]} == {first.entry_id} == {exported[2].label.cluster}
     bad = cache_pb2.CacheRecord(entry=cache_pb2.EntryRecord(prompt="no digests"))
-    label = cache_pb2.CacheRecord(label=cache_pb2.LabelRecord(model="m", cluster="x", is_correct=True, propensity=0.5))
-    requests = [cache_pb2.ImportRequest(tenant="new", record=record) for record in (*exported, bad, label)]
+    worse = cache_pb2.CacheRecord(label=cache_pb2.LabelRecord(model="m", cluster="x", propensity=2))
+    requests = [cache_pb2.ImportRequest(tenant="new", record=record) for record in (*exported, bad, worse)]
     imported = await service.stub.Import(iter(requests))
-    assert (imported.num_entries, imported.num_labels, imported.num_refused) == (2, 1, 1)
+    assert (imported.num_entries, imported.num_labels, imported.num_refused) == (2, 1, 2)
     assert (await service.look_up(ASKED, tenant="new")).outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
+    assert (
+        (await stats(service, "new")).num_waiting_for_vector == (await stats(service, "")).num_waiting_for_vector == 2
+    )
     await Reembedding(service.store, service.parts.encoder, interval_s=1).replace_all()
+    assert (await stats(service, "new")).num_waiting_for_vector == 0
     service.parts.decider.kind = DecisionKind.SERVE
     assert (await service.look_up("the capital of france", tenant="new")).outcome == HIT
-    (kept,) = await service.store.labels("new", "m")
-    assert kept.label.propensity == 0.5
+    learned = [[each.label for each in await service.store.labels(tenant, "m")] for tenant in ("acme", "new")]
+    assert learned[0] == learned[1] != []
 
 
 async def test_without_a_semantic_layer_the_reason_says_so(stub: cache_pb2_grpc.CacheServiceStub) -> None:

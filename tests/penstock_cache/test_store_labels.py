@@ -24,6 +24,8 @@ async def test_labels_come_back_as_they_were_for_their_tenant_and_model(open_sto
     store = open_store()
     assert [each.label for each in await store.labels("acme", "m")] == [label(0), label(1), label(2)]
     assert [each.label for each in await store.labels("other", "m")] == [label(20)]
+    assert await store.label_models("acme") == ["m", "other-model"]
+    assert await store.label_models("nobody") == []
 
 
 async def test_labels_are_read_on_from_the_last_one_seen(open_store: OpenStore) -> None:

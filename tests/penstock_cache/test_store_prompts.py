@@ -96,6 +96,7 @@ async def test_prompts_of_another_encoder_wait_until_they_are_encoded_again(open
     renewed = scope(encoder="encoder-2")
     assert await store.stale_prompts(ENCODER, 10) == []
     stale = await store.stale_prompts("encoder-2", 2)
+    assert [await store.num_stale_prompts(tenant, "encoder-2") for tenant in ("acme", "", "other")] == [3, 3, 0]
     encoded = [(each.prompt_id, prompt(each.text, [0, 1])) for each in stale]
     assert await store.replace_prompts("encoder-2", encoded) == 2
     assert await near(store, [0, 1], within=renewed) == [each.text for each in stale]

@@ -71,6 +71,11 @@ class SemanticLayer:
         self._num_lookups = 0
         self._log = get_logger("semantic")
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Of the encoder whose vectors are searched."""
+        return self._finder.encoder_fingerprint
+
     async def look_up(self, question: Question, policy: Policy, *, time_left_s: float | None) -> Verdict:
         """What is to be done for a question that has no exact answer."""
         refusal = _refusal(question)

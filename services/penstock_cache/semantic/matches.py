@@ -55,6 +55,11 @@ class MatchFinder:
         # another tenant has asked.
         self._recent: OrderedDict[tuple[str, str], EncodedPrompt] = OrderedDict()
 
+    @property
+    def encoder_fingerprint(self) -> str:
+        """Of the encoder whose vectors are searched."""
+        return self._encoder.fingerprint
+
     async def find(self, question: Question) -> list[Match]:
         """Matches, best first.
 

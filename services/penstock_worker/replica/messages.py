@@ -10,9 +10,7 @@ from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sequence import FinishReason, SequenceRequest, TokenLogprobs
 from penstock_worker.replica.credit import Amount
 
-# Raised with every field of a submission whose being ignored would give another answer: 2 has embeddings, adapters,
-# constraints and prompt log probabilities.
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
