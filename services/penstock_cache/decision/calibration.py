@@ -44,10 +44,10 @@ class Calibration:
     """
 
     def __init__(self, prior: CalibrationPrior) -> None:
-        self._knee = prior.knee
-        self._mean = np.array(prior.mean)  # [3]
+        self._knees = prior.knees
+        self._mean = np.array(prior.mean, float)  # [num_weights]
         self._prior_variance = np.square(prior.deviation)
-        self._covariance = np.diag(self._prior_variance)  # [3, 3]
+        self._covariance = np.diag(self._prior_variance)  # [num_weights, num_weights]
         self._drift_per_label = prior.drift_per_label
 
     def logit(self, score: float, effect: Effect) -> Logit:
@@ -66,7 +66,7 @@ class Calibration:
             weight: how far it says so of the scores, in [0, 1]; less where another reason for a failure is likely.
         """
         features = self._features(score)
-        gain = self._covariance @ features  # [3]
+        gain = self._covariance @ features  # [num_weights]
         prior = self.logit(score, effect)
         mode = _mode(prior, is_correct=is_correct, weight=weight)
         chance = sigmoid(mode)
@@ -80,11 +80,11 @@ class Calibration:
 
     def _fade(self) -> None:
         room = np.clip(self._prior_variance - np.diag(self._covariance), 0, None)
-        self._covariance[np.diag_indices(3)] += self._drift_per_label * room
+        self._covariance[np.diag_indices(len(room))] += self._drift_per_label * room
 
     def _features(self, score: float) -> NDArray[np.float64]:
         score = max(-_MAX_SCORE, min(_MAX_SCORE, score)) if score == score else -_MAX_SCORE  # noqa: PLR0124 - not a number
-        return np.array([1.0, score, max(0.0, score - self._knee)])
+        return np.array([1.0, score, *(max(0.0, score - knee) for knee in self._knees)])
 
 
 def sigmoid(logit: float) -> float:

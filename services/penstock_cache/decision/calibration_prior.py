@@ -7,18 +7,22 @@ from dataclasses import dataclass
 class CalibrationPrior:
     """A Gaussian over the logit of correctness as a function of the score.
 
-    logit P(correct) = intercept + slope * score + bend * max(0, score - knee) + effect of the cluster.
+    logit P(correct) = intercept + slope * score + effect of the cluster + bend * max(0, score - knee), for every knee.
 
     Attributes:
-        mean: of intercept, slope and bend.
+        mean: of intercept, slope and bends.
         deviation: standard deviations of the same, independent.
-        knee: score from which on the slope may be another one; above it lies what is served.
+        knees: scores from which on the slope may be another one: above them lies what is served.
         cluster_deviation: standard deviation of the clusters' effects.
+        lapse_share: of pairs whose scores mean nothing.
+        lapse_labels: how many labels that share is worth.
         drift_per_label: variance that each label adds, as a share of the prior's: what was learned long ago fades.
     """
 
-    mean: tuple[float, float, float] = (-0.3, 0.9, 0.0)
-    deviation: tuple[float, float, float] = (0.7, 0.25, 0.25)
-    knee: float = 2.0
+    mean: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0)
+    deviation: tuple[float, ...] = (0.7, 0.25, 0.5, 0.5, 0.5)
+    knees: tuple[float, ...] = (0.0, 2.0, 4.0)
     cluster_deviation: float = 0.7
+    lapse_share: float = 0.003
+    lapse_labels: float = 100.0
     drift_per_label: float = 1e-4

@@ -14,6 +14,7 @@ from penstock_cache.decision.decision import Decision, DecisionKind
 from penstock_cache.decision.error_account import ErrorAccount
 from penstock_cache.decision.error_estimate import ErrorEstimate
 from penstock_cache.decision.label import Label
+from penstock_cache.decision.lapses import Lapses
 from penstock_cache.decision.repeats import Repeats
 from penstock_cache.decision.risk_window import RiskWindow
 from penstock_cache.decision.staleness import Staleness
@@ -64,6 +65,7 @@ class Decider:
         self._calibration = Calibration(prior)
         self._clusters = Clusters(capacity=self._tuning.max_clusters, deviation=prior.cluster_deviation)
         self._staleness = Staleness()
+        self._lapses = Lapses(share=prior.lapse_share, num_labels=prior.lapse_labels)
         self._audits = Audits()
         self._window = RiskWindow(self._tuning.window)
         self._repeats = Repeats(capacity=self._tuning.max_prompts)
@@ -79,7 +81,7 @@ class Decider:
         reason = self._objection(best, max_error_rate, prompt_key)
         if reason:
             return _decision(DecisionKind.EXPLORE, best, 1.0, reason)
-        return _decision(DecisionKind.SERVE, best, self._audits.rate(best.risk), "its risk is affordable")
+        return _decision(DecisionKind.SERVE, best, self._audits.rate(best.error_bound), "its risk is affordable")
 
     def decide(self, candidates: Sequence[Candidate], *, max_error_rate: float, prompt_key: bytes = b"") -> Decision:
         """Chooses among the candidates of a request, and what to do with the choice.
@@ -116,20 +118,18 @@ class Decider:
     def _learn(self, label: Label) -> None:
         known = self._clusters.state(label.cluster, label.time_s)
         logit = self._calibration.logit(label.score, known.effect)
+        sound = (1 - self._lapses.share) * logit.probability
         chance = self._staleness.chance(known.checked_s, known.stale_chance)
-        stale = self._staleness.update(chance, logit.probability, is_correct=label.is_correct)
-        if known.stale_chance < _EVEN and logit.probability > _EVEN:
+        stale = self._staleness.update(chance, sound, is_correct=label.is_correct)
+        if known.stale_chance < _EVEN and sound > _EVEN:
             self._staleness.learn(
-                checked_s=known.checked_s,
-                now_s=label.time_s,
-                probability=logit.probability,
-                is_correct=label.is_correct,
+                checked_s=known.checked_s, now_s=label.time_s, probability=sound, is_correct=label.is_correct
             )
         if label.propensity < 1:
-            risk = 1 - (1 - chance) * logit.probability
             wrong = 0.0 if label.is_correct else 1 - stale
-            self._audits.learn(risk=risk, wrong=wrong, propensity=label.propensity)
-        weight = 1 - stale
+            self._audits.learn(risk=1 - (1 - chance) * sound, wrong=wrong, propensity=label.propensity)
+        lapse = self._lapses.learn(probability=logit.probability, is_correct=label.is_correct, weight=1 - stale)
+        weight = (1 - stale) * (1 - lapse)
         effect = self._calibration.learn(label.score, known.effect, is_correct=label.is_correct, weight=weight)
         self._clusters.put(label.cluster, ClusterState(effect, label.time_s, stale))
 
@@ -139,13 +139,14 @@ class Decider:
 
     def _assess_one(self, index: int, candidate: Candidate) -> _Assessment:
         known = self._clusters.state(candidate.cluster, candidate.created_s)
-        fresh = 1 - self._staleness.chance(known.checked_s, known.stale_chance)
+        sound = 1 - self._staleness.chance(known.checked_s, known.stale_chance)
+        sound *= 1 - self._lapses.share
         logit = self._calibration.logit(candidate.score, known.effect)
-        return _Assessment(index, fresh * logit.probability, 1 - fresh * logit.lower(_BOUND_DEVIATIONS))
+        return _Assessment(index, sound * logit.probability, 1 - sound * logit.lower(_BOUND_DEVIATIONS))
 
     def _stake(self, best: _Assessment, prompt_key: bytes) -> float:
         """Risk that a prompt has run up since it was last explored, were it served now."""
-        return best.risk * (1 + self._repeats.num_served(prompt_key))
+        return best.risk * (1 + self._tuning.stake_of_repeat * self._repeats.num_served(prompt_key))
 
     def _objection(self, best: _Assessment, max_error_rate: float, prompt_key: bytes) -> str:
         """Why the candidate is not to be served; empty where it may be."""
