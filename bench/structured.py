@@ -144,11 +144,11 @@ async def _check_hostile() -> None:
     checker = ConstraintChecker(num_processes=1, cpu_s=0.25)
     warm = Constraint(ConstraintKind.REGEX, ("a",))
     for name, constraint in (REFUSED | BOUNDED).items():
-        await checker.check(warm, spec, vocabulary, field="")
+        await checker.check(warm, spec, vocabulary, field="", tenant="")
         warm = Constraint(ConstraintKind.REGEX, (f"{name} over",))
         started, verdict = time.perf_counter(), "taken"
         try:
-            await checker.check(constraint, spec, vocabulary, field="")
+            await checker.check(constraint, spec, vocabulary, field="", tenant="")
         except InvalidArgumentError as error:
             verdict = error.message.partition("it says: ")[2][:60]
         print(f"hostile: {name:<28} {(time.perf_counter() - started) * 1e3:6.0f} ms  {verdict}")

@@ -297,14 +297,14 @@ class Pipeline:
         constraint = request.asked.constraint
         if constraint is None:
             return await self._tokenize(given, spec, request)
-        async with beside(self._try_out(constraint, spec)) as trial:
+        async with beside(self._try_out(constraint, spec, request.tenant)) as trial:
             ids = await self._tokenize(given, spec, request)
             await trial
             return ids
 
-    async def _try_out(self, constraint: Constraint, spec: ModelSpec) -> None:
+    async def _try_out(self, constraint: Constraint, spec: ModelSpec, tenant: str) -> None:
         vocabulary = await self._vocabularies.get(spec)
-        await self._constraints.check(constraint, spec, vocabulary, field="request.constraint")
+        await self._constraints.check(constraint, spec, vocabulary, field="request.constraint", tenant=tenant)
 
     async def _tokenize(self, given: Input, spec: ModelSpec, request: RunningRequest) -> Sequence[int]:
         """The prompt's ids. Calls to the tokenizer belong to the tokenize span."""

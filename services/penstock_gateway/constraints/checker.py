@@ -3,8 +3,9 @@
 import asyncio
 import json
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
+from penstock_gateway.constraints.turns import Turns
 from penstock_gateway.text.vocabulary import Vocabulary
 from penstock_shared.child_process import ChildAbortedError, ChildProcess
 from penstock_shared.constraint import Constraint
@@ -41,17 +42,18 @@ class ConstraintChecker:
         command = (sys.executable, "-m", _TRIAL_MODULE, str(cpu_s), str(_MAX_TRIAL_BYTES))
         self._cpu_s = cpu_s
         self._processes = [ChildProcess(command, timeout_s=_TIMEOUT_S, alarm_s=cpu_s) for _ in range(num_processes)]
-        self._idle: asyncio.LifoQueue[ChildProcess] = asyncio.LifoQueue()
-        for process in self._processes:
-            self._idle.put_nowait(process)
+        self._turns = Turns(self._processes)
         self._verdicts: OrderedDict[_Key, str | None] = OrderedDict()
         self._trials: dict[_Key, asyncio.Task[None]] = {}
+        self._num_trials: Counter[str] = Counter()  # of each tenant that has any
         self._log = get_logger("constraints")
 
     def __repr__(self) -> str:
         return f"ConstraintChecker(trials={len(self._trials)}, verdicts={len(self._verdicts)})"
 
-    async def check(self, constraint: Constraint, spec: ModelSpec, vocabulary: Vocabulary, *, field: str) -> None:
+    async def check(
+        self, constraint: Constraint, spec: ModelSpec, vocabulary: Vocabulary, *, field: str, tenant: str
+    ) -> None:
         """Raises where `constraint` cannot be compiled for the model within its bounds.
 
         A cancelled caller leaves; the trial ends on its own, within its bounds, and its verdict is remembered.
@@ -61,10 +63,11 @@ class ConstraintChecker:
             spec: of the model that is to conform.
             vocabulary: of that model.
             field: path of the constraint in the client's request.
+            tenant: whose request it is; tenants take turns, and share what may wait.
 
         Raises:
             InvalidArgumentError: it is not valid, or takes too much; says why.
-            ResourceExhaustedError: too many wait for their trial.
+            ResourceExhaustedError: too many of this tenant's wait for their trial.
             UnavailableError: its trial was ended from outside, or could not begin; nothing is known of it.
             FailedPreconditionError: the model cannot be constrained.
         """
@@ -72,7 +75,7 @@ class ConstraintChecker:
             raise FailedPreconditionError(f"{spec.name!r} has no end-of-sequence token, which a constraint needs")
         key = (spec.tokenizer_fingerprint, spec.eos_token_ids, constraint)
         if key not in self._verdicts:
-            await asyncio.shield(self._trial(key, vocabulary))
+            await asyncio.shield(self._trial(key, vocabulary, tenant))
         self._verdicts.move_to_end(key)
         refusal = self._verdicts[key]
         if refusal is not None:
@@ -85,25 +88,33 @@ class ConstraintChecker:
         await asyncio.gather(*self._trials.values(), return_exceptions=True)
         await asyncio.gather(*(process.close() for process in self._processes))
 
-    def _trial(self, key: _Key, vocabulary: Vocabulary) -> "asyncio.Task[None]":
-        """The trial of a constraint: that under way, or a new one."""
+    def _trial(self, key: _Key, vocabulary: Vocabulary, tenant: str) -> "asyncio.Task[None]":
+        """The trial of a constraint: that under way, whoever's it is, or a new one."""
         if key not in self._trials:
-            if len(self._trials) >= _MAX_PENDING:
-                message = f"{len(self._trials)} constraints wait to be compiled, the maximum"
-                raise ResourceExhaustedError(message, quota="gateway_constraints", retry_after_s=_RETRY_AFTER_S)
-            task = self._trials[key] = asyncio.create_task(self._try(key, vocabulary))
-            task.add_done_callback(lambda done: self._forget(key, done))
+            self._check_share(tenant)
+            self._num_trials[tenant] += 1
+            task = self._trials[key] = asyncio.create_task(self._try(key, vocabulary, tenant))
+            task.add_done_callback(lambda done: self._forget(key, tenant, done))
         return self._trials[key]
 
-    async def _try(self, key: _Key, vocabulary: Vocabulary) -> None:
-        process = await self._idle.get()
+    def _check_share(self, tenant: str) -> None:
+        """A tenant may fill the queue while it is alone, and has an equal part of it where others wait, too."""
+        num_own = self._num_trials[tenant]
+        num_tenants = len(self._num_trials.keys() | {tenant})
+        share = max(1, _MAX_PENDING // num_tenants)
+        if num_own >= share:
+            message = f"{num_own} of your constraints wait to be compiled, of {share} that may"
+            raise ResourceExhaustedError(message, quota="gateway_constraints", retry_after_s=_RETRY_AFTER_S)
+
+    async def _try(self, key: _Key, vocabulary: Vocabulary, tenant: str) -> None:
+        process = await self._turns.take(tenant)
         try:
             verdict = await self._exchange(process, key, vocabulary)
         except (ChildAbortedError, OSError) as error:
             self._log.warning("trial process ended", reason=str(error), kind=key[2].kind.value)
             verdict = self._verdict_of(error)
         finally:
-            self._idle.put_nowait(process)
+            self._turns.give_back(process)
         self._verdicts[key] = verdict
         if len(self._verdicts) > _MAX_VERDICTS:
             self._verdicts.popitem(last=False)
@@ -120,7 +131,7 @@ class ConstraintChecker:
             request["tokens"] = [token.decode("latin-1") for token in vocabulary.token_bytes]
             request["eos_token_ids"] = eos_token_ids
         answer: Frame = json.loads(await process.exchange(to_frame(request)))
-        process.known.add(name)
+        process.known = set(answer["known"])
         refusal: str | None = answer["refusal"]
         return refusal
 
@@ -136,8 +147,11 @@ class ConstraintChecker:
             return "it is too complex"
         raise UnavailableError("the constraint cannot be tried out now", retry_after_s=_RETRY_AFTER_S) from error
 
-    def _forget(self, key: _Key, task: "asyncio.Task[None]") -> None:
+    def _forget(self, key: _Key, tenant: str, task: "asyncio.Task[None]") -> None:
         del self._trials[key]
+        self._num_trials[tenant] -= 1
+        if not self._num_trials[tenant]:
+            del self._num_trials[tenant]
         if not task.cancelled():
             task.exception()  # a caller that left does not ask: mark it as seen
 

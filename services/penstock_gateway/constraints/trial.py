@@ -55,7 +55,7 @@ class Trials:
         self._tokenizers: OrderedDict[str, LLTokenizer] = OrderedDict()
 
     def learn(self, request: Frame) -> None:
-        """Keeps the vocabulary that a request brings, where it brings one. The oldest goes."""
+        """Keeps the vocabulary that a request brings, where it brings one. That of the longest ago goes."""
         if "tokens" not in request:
             return
         tokens = [token.encode("latin-1") for token in request["tokens"]]
@@ -66,15 +66,19 @@ class Trials:
             self._tokenizers.popitem(last=False)
 
     def answer(self, request: Frame) -> Frame:
-        """What is wrong with a constraint; nothing where workers can take it."""
+        """What is wrong with a constraint; nothing where workers can take it. And the tokenizers known from now on."""
+        self._tokenizers.move_to_end(request["tokenizer"])
+        return {"refusal": self._refusal(request), "known": list(self._tokenizers)}
+
+    def _refusal(self, request: Frame) -> str | None:
         try:
             matcher = make_matcher(self._tokenizers[request["tokenizer"]], request["kind"], request["texts"])
             _walk(matcher)
         except MemoryError:
-            return {"refusal": "it needs more memory than it may use"}
+            return "it needs more memory than it may use"
         except BaseException as error:  # noqa: BLE001 - what llguidance panics with is no Exception
-            return {"refusal": one_line(str(error) or type(error).__name__)}
-        return {"refusal": None}
+            return one_line(str(error) or type(error).__name__)
+        return None
 
 
 def _walk(matcher: LLMatcher) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -38,9 +39,11 @@ async def checker() -> AsyncIterator[ConstraintChecker]:
     await made.close()
 
 
-async def check(checker: ConstraintChecker, kind: ConstraintKind, *texts: str) -> None:
+async def check(
+    checker: ConstraintChecker, kind: ConstraintKind, *texts: str, spec: ModelSpec = SPEC, tenant: str = "acme"
+) -> None:
     """Tries a constraint out."""
-    await checker.check(Constraint(kind, texts), SPEC, VOCABULARY, field="request.constraint")
+    await checker.check(Constraint(kind, texts), spec, VOCABULARY, field="request.constraint", tenant=tenant)
 
 
 async def test_what_can_be_compiled_passes(checker: ConstraintChecker) -> None:
@@ -83,7 +86,7 @@ async def test_what_cannot_is_refused_with_the_compilers_words(
 async def test_hostile_constraint_is_refused_and_the_next_one_is_served(checker: ConstraintChecker, name: str) -> None:
     """It ends its process at most: the gateway goes on, and so does everybody who asks next."""
     with pytest.raises(InvalidArgumentError, match=r"it takes more than 0\.25 s to compile|it is too complex"):
-        await checker.check(REFUSED[name], SPEC, VOCABULARY, field="request.constraint")
+        await checker.check(REFUSED[name], SPEC, VOCABULARY, field="request.constraint", tenant="acme")
     await check(checker, ConstraintKind.REGEX, f"{name}+")
 
 
@@ -91,7 +94,7 @@ async def test_hostile_constraint_that_llguidance_bounds_costs_little(checker: C
     """Whether they are taken or refused, each has its verdict within the bound, and the process serves on."""
     for hostile in BOUNDED.values():
         with contextlib.suppress(InvalidArgumentError):
-            await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint")
+            await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint", tenant="acme")
     await check(checker, ConstraintKind.REGEX, "afterwards")
 
 
@@ -101,7 +104,7 @@ async def test_verdict_is_remembered(checker: ConstraintChecker) -> None:
     for _ in range(2):
         await check(checker, ConstraintKind.REGEX, "remembered")
         with pytest.raises(InvalidArgumentError, match="to compile"):
-            await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint")
+            await checker.check(hostile, SPEC, VOCABULARY, field="request.constraint", tenant="acme")
         await checker.close()  # a second trial would start a process again
     await check(checker, ConstraintKind.REGEX, "remembered")
     assert checker._processes[0].pid is None
@@ -150,10 +153,41 @@ async def test_too_many_trials_are_told_at_once() -> None:
     checker = ConstraintChecker(num_processes=1, cpu_s=5)
     waiting = [asyncio.create_task(check(checker, ConstraintKind.REGEX, f"a{i}")) for i in range(64)]
     await asyncio.sleep(0)
-    with pytest.raises(ResourceExhaustedError, match="64 constraints wait to be compiled, the maximum"):
+    with pytest.raises(ResourceExhaustedError, match="64 of your constraints wait to be compiled, of 64 that may"):
         await check(checker, ConstraintKind.REGEX, "b")
     await checker.close()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_tenant_that_floods_leaves_the_others_their_share_and_their_turn() -> None:
+    """The second tenant is not refused for what the first one has waiting, and is served after one more of it."""
+    checker = ConstraintChecker(num_processes=1, cpu_s=5)
+    ended: list[str] = []
+
+    async def ask(tenant: str, number: int) -> None:
+        await check(checker, ConstraintKind.REGEX, f"{tenant}{number}", tenant=tenant)
+        ended.append(tenant)
+
+    flood = [asyncio.create_task(ask("a", number)) for number in range(64)]
+    await asyncio.sleep(0)
+    other = [asyncio.create_task(ask("b", number)) for number in range(32)]
+    await asyncio.sleep(0)
+    for tenant, told in (("b", "32 of your"), ("a", "64 of your")):
+        with pytest.raises(ResourceExhaustedError, match=f"{told} constraints wait to be compiled, of 32 that may"):
+            await check(checker, ConstraintKind.REGEX, "more", tenant=tenant)
+    await asyncio.gather(*flood, *other)
+    assert ended[:6] == ["a", "a", "b", "a", "b", "a"]
+    assert repr(checker) == "ConstraintChecker(trials=0, verdicts=96)"
+    await check(checker, ConstraintKind.REGEX, "more", tenant="a")
+    await checker.close()
+
+
+async def test_more_tokenizers_than_a_process_keeps_take_turns(checker: ConstraintChecker) -> None:
+    """Each that it has let go of is told to it again; nothing is refused for it."""
+    specs = [replace(SPEC, tokenizer_fingerprint=f"bytes-{number}") for number in range(6)]
+    for turn in range(2):
+        for spec in specs:
+            await check(checker, ConstraintKind.REGEX, f"turn{turn}", spec=spec)
 
 
 async def test_model_without_an_end_cannot_be_constrained(checker: ConstraintChecker) -> None:
@@ -161,4 +195,4 @@ async def test_model_without_an_end_cannot_be_constrained(checker: ConstraintChe
     endless = ModelSpec("tiny", "r1", "bytes", "t1", 1024, (), SamplingDefaults(), EOS + 1, "")
     constraint = Constraint(ConstraintKind.REGEX, ("a",))
     with pytest.raises(FailedPreconditionError, match="'tiny' has no end-of-sequence token"):
-        await checker.check(constraint, endless, VOCABULARY, field="c")
+        await checker.check(constraint, endless, VOCABULARY, field="c", tenant="acme")
