@@ -1,6 +1,7 @@
 """`penstock bench`: its commands and their options."""
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -10,6 +11,7 @@ from penstock.cli.options import (
     AddressOption,
     ApiKeyOption,
     InsecureOption,
+    JsonOption,
     StateDirOption,
     TlsCaOption,
     TlsCertOption,
@@ -18,17 +20,33 @@ from penstock.cli.options import (
 )
 
 T = TypeVar("T")
+
+
+class TrafficChoice(StrEnum):
+    """In which order prompts are asked."""
+
+    UNIFORM = "uniform"
+    ZIPF = "zipf"
+
+
+class LabelsChoice(StrEnum):
+    """What explorations are judged by."""
+
+    CLASS = "class"
+    PRODUCTION = "production"
+
+
 _DEFAULT_CONCURRENCY = 8
 _DEFAULT_DURATION = "30s"
 
-bench = typer.Typer(no_args_is_help=True, help="Measure what a gateway can do.")
+bench = typer.Typer(no_args_is_help=True, help="Measure what a gateway and its cache can do.")
 
 _LOOP, _SHAPE, _SLO, _OUTPUT = "How fast", "What is sent", "What is good", "Where results go"
 
 
 @bench.callback()
 def group() -> None:
-    """Measure what a gateway can do."""
+    """Measure what a gateway and its cache can do."""
 
 
 @bench.command()
@@ -170,6 +188,106 @@ def load(
         allow_remote=allow_remote,
     )
     raise typer.Exit(exit_code)
+
+
+@bench.command()
+def cache(
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE", help="Prompts in classes: JSON lines with class, family, domain, prompt and answer."
+        ),
+    ],
+    max_error_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Accepted share of wrong hits among lookups by meaning.")
+    ] = 0.01,
+    traffic: Annotated[
+        TrafficChoice,
+        typer.Option(rich_help_panel=_SHAPE, help="Every prompt once, or few classes often (Zipf, exponent 1)."),
+    ] = TrafficChoice.UNIFORM,
+    requests: Annotated[
+        int | None,
+        typer.Option(
+            "--requests", "-n", min=1, rich_help_panel=_SHAPE, help="How many.  [default: all prompts; zipf: 20000]"
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(rich_help_panel=_SHAPE, help="Decides the whole plan.")] = 0,
+    labels: Annotated[
+        LabelsChoice,
+        typer.Option(
+            rich_help_panel=_SHAPE,
+            help="What explorations are judged by: the class, or a comparison of answers in words of their own.",
+        ),
+    ] = LabelsChoice.CLASS,
+    label_noise: Annotated[
+        float, typer.Option(min=0.0, max=1.0, rich_help_panel=_SHAPE, help="Share of explorations judged falsely.")
+    ] = 0.0,
+    drift: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, rich_help_panel=_SHAPE, help="Share of classes with another answer midway."),
+    ] = 0.0,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare", help="Replay static similarities, the verifier without learning, and other error rates, too."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", rich_help_panel=_OUTPUT, help="A picture (PNG); needs matplotlib."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="host:port of a cache service.  [default: the local stack's]")
+    ] = None,
+    credential_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The fleet credential.  [default: the local stack's; with --address: none]"),
+    ] = None,
+    timeout: Annotated[str, typer.Option(help="Deadline of each call.")] = "10s",
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="The service may be on another machine, and is yours to ask.")
+    ] = False,
+    state_dir: StateDirOption = None,
+) -> None:
+    """Measure how often the semantic cache hits, and how often it is wrong.
+
+    Replays prompts whose right answers are known through the cache service, under a tenant that is removed at the end.
+    What it does not serve is answered and stored as a model would; what it explores is judged.
+
+    \b
+    penstock bench cache --data prompts.jsonl --max-error-rate 0.01
+    penstock bench cache --data prompts.jsonl --compare --plot cache.png
+    penstock bench cache --data prompts.jsonl --traffic zipf --labels production --label-noise 0.05 --json
+    """
+    from penstock.bench.cache.settings import Labels, ReplaySettings
+    from penstock.bench.cache.traffic import Traffic
+    from penstock.cli.bench_cache import CacheAccess, run_bench_cache
+    from penstock.cli.duration import parse_duration
+    from penstock.local.paths import StateDir
+
+    if not max_error_rate:
+        raise typer.BadParameter(
+            "0 allows exact hits only, and there is nothing to measure", param_hint="--max-error-rate"
+        )
+    settings = ReplaySettings(
+        max_error_rate=max_error_rate,
+        traffic=Traffic(traffic),
+        num_requests=requests,
+        seed=seed,
+        labels=Labels(labels),
+        label_noise=label_noise,
+        drift=drift,
+        is_compared=compare,
+    )
+    run_bench_cache(
+        data,
+        settings,
+        access=CacheAccess(address, credential_file, _required(parse_duration, "--timeout", timeout), allow_remote),
+        state_dir=StateDir.at(state_dir),
+        as_json=as_json,
+        plot_file=plot_file,
+    )
 
 
 def _parsed(parse: Callable[[str], T], option: str, text: str | None) -> T | None:

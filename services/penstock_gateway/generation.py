@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from penstock_gateway.choice import Choice, Placement
 from penstock_gateway.dispatch.prompt_names import PromptNames
@@ -15,6 +16,7 @@ from penstock_gateway.events import (
     Usage,
 )
 from penstock_gateway.follower import Follower
+from penstock_gateway.prompt_first import PromptFirst
 from penstock_gateway.requests import Criticality, EmbeddingOptions
 from penstock_gateway.sampling import ResolvedSampling
 from penstock_gateway.text.vocabulary import Vocabulary
@@ -117,6 +119,8 @@ class Generation:
         self.num_drafted_tokens = 0
         self.num_accepted_tokens = 0
         self.queued_s = 0.0
+        is_scored = job.sampling.prompt_logprobs is not None
+        self._prompt_first = PromptFirst(len(job.prompt_token_ids) - 1 if is_scored else 0)
         self._meter = meter
         self._num_placements = 0
         self._num_deaths = 0
@@ -163,6 +167,7 @@ class Generation:
         self.num_prompt_logprobs += len(tokens)
         for follower in self.followers:
             follower.buffer.put(PromptLogprobs(tuple(tokens)))
+        self._prompt_first.took(len(tokens))
 
     def take_embedding(self, values: Sequence[float]) -> None:
         """The prompt's vector came; its end comes with it."""
@@ -261,20 +266,28 @@ class Generation:
 
     def _emit(self, choice: Choice, text: str, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
         choice.delivered(text, logprobs)
+        self._prompt_first.send(partial(self._show, choice.index, text, token_ids, logprobs))
+
+    def _show(self, choice: int, text: str, token_ids: Sequence[int], logprobs: Sequence[TokenLogprobs]) -> None:
         for follower in self.followers:
-            follower.take_output(choice.index, text, token_ids, logprobs)
+            follower.take_output(choice, text, token_ids, logprobs)
 
     def _finish(self, finished: Finished, choice: Choice) -> None:
         choice.finished = finished
         choice.placement = None
-        for follower in self.followers:
-            follower.buffer.put(finished)
+        self._prompt_first.send(partial(self._tell, finished))
         if all(each.is_finished for each in self.choices):
             self._end(None)
+
+    def _tell(self, finished: Finished) -> None:
+        for follower in self.followers:
+            follower.buffer.put(finished)
 
     def _end(self, error: PenstockError | None) -> None:
         if not self.is_over:
             self.is_over = True
+            if error is None:
+                self._prompt_first.open()
             for follower in self.followers:
                 follower.buffer.close(error)
 

@@ -181,6 +181,7 @@ async def call_with_retries(
     budget: RetryBudget,
     codes: Sequence[grpc.StatusCode] = _RETRYABLE,
     max_attempts: int = 3,
+    is_wanted: Callable[[], bool] = lambda: True,
 ) -> T:
     """Calls until it succeeds, fails for good, or attempts, deadline or budget run out; then the last error is raised.
 
@@ -192,6 +193,7 @@ async def call_with_retries(
         budget: shared by all callers of one service.
         codes: statuses worth another attempt.
         max_attempts: including the first.
+        is_wanted: asked before a further attempt; where nobody wants the answer any more, none is made.
     """
     budget.earn()
     try:
@@ -211,7 +213,8 @@ async def call_with_retries(
         return isinstance(error, grpc.aio.AioRpcError) and error.code() in codes
 
     def must_stop(state: RetryCallState) -> bool:
-        return state.attempt_number >= max_attempts or deadline.has_passed or not budget.spend()
+        may_not = state.attempt_number >= max_attempts or deadline.has_passed or not is_wanted()
+        return may_not or not budget.spend()
 
     retrying = AsyncRetrying(
         retry=retry_if_exception(is_worth_retrying),

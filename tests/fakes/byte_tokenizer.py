@@ -1,7 +1,7 @@
 """A TokenizerService whose tokens are bytes: id = byte value, and 256 is the end of a sequence."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -39,6 +39,7 @@ class ByteTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self.gate.set()
         self.num_calls = 0
         self.has_caller = asyncio.Event()
+        self._changed = asyncio.Condition()
         self._server = GrpcServer(bind="127.0.0.1:0", service_names=[_SERVICE], tracer=tracer or Tracer("tokenizer"))
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self, self._server.server)
 
@@ -50,6 +51,11 @@ class ByteTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     async def stop(self) -> None:
         """Breaks everything."""
         await self._server.server.stop(0)
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float = 10) -> None:
+        """Waits until a call that came or failed makes `condition` true."""
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(condition)
 
     async def Encode(  # noqa: N802 - gRPC's naming
         self, request: tokenizer_pb2.EncodeRequest, context: Context
@@ -83,9 +89,16 @@ class ByteTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
     async def _admit(self) -> None:
         self.num_calls += 1
         self.has_caller.set()
+        await self._notify()
         await self.gate.wait()
         if self.failures:
-            raise self.failures.pop(0)
+            failure = self.failures.pop(0)
+            await self._notify()
+            raise failure
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
 
 def _entries(ids: Sequence[int]) -> list[tokenizer_pb2.VocabularyEntry]:

@@ -39,7 +39,7 @@ class GatewaySession:
         self.acks: dict[int, worker_pb2.SubmitResult] = {}
         self.received: dict[int, Received] = {}
 
-    async def open(self, fingerprint: str, *, contract_version: int = 1, gateway_id: str = "gateway-1") -> Self:
+    async def open(self, fingerprint: str, *, contract_version: int = 2, gateway_id: str = "gateway-1") -> Self:
         """Introduces itself and waits for Hello."""
         opening = worker_pb2.Open(
             contract_version=contract_version, gateway_id=gateway_id, tokenizer_fingerprint=fingerprint

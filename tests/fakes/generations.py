@@ -26,10 +26,11 @@ def job(
     criticality: Criticality = Criticality.STANDARD,
     deadline: Deadline | None = None,
     prompt_token_ids: Sequence[int] = (1,) * 10,
+    prompt_logprobs: int | None = None,
 ) -> Job:
     """Ten tokens of prompt, unless told otherwise."""
     sampling = resolve_sampling(
-        SamplingRequest(n=num_choices),
+        SamplingRequest(n=num_choices, prompt_logprobs=prompt_logprobs),
         SPEC.sampling_defaults,
         tokens_left=100,
         max_output_tokens=100,

@@ -41,6 +41,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         reply: answers every submitted choice by itself, one token a step; None: the test sends the steps.
         num_sequences: credit.
         incarnation: said in its hello.
+        contract_version: said in its hello.
         numerics: its numerics fingerprint.
 
     Attributes:
@@ -66,6 +67,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         reply: Reply | None = None,
         num_sequences: int = 8,
         incarnation: int = 1,
+        contract_version: int = 2,
         numerics: str = "fp32",
     ) -> None:
         self.replica_id = replica_id
@@ -74,6 +76,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         self.reply = reply
         self.num_sequences = num_sequences
         self.incarnation = incarnation
+        self.contract_version = contract_version
         self.numerics = numerics
         self.address = ""
         self.groups: list[worker_pb2.SequenceGroup] = []
@@ -282,7 +285,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
 
     def _hello(self) -> worker_pb2.Hello:
         return worker_pb2.Hello(
-            contract_version=1,
+            contract_version=self.contract_version,
             replica_id=self.replica_id,
             incarnation=self.incarnation,
             model=self.model,

@@ -127,3 +127,11 @@ async def test_embeddings_use_the_rates_of_their_tenant(start: StartDeployment) 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert len((await embed(deployment, "x" * 40)).embeddings) == 1
     await deployment.until_idle()
+
+
+async def test_a_replica_of_an_older_contract_is_asked_for_nothing(deployment: Deployment) -> None:
+    """It would ignore the field that it does not know, and generate."""
+    old = await deployment.add_worker(contract_version=1)
+    await deployment.until(lambda: old.num_hellos > 0)
+    await asyncio.gather(*(embed(deployment, "Hi") for _ in range(20)))
+    assert old.groups == []

@@ -501,7 +501,9 @@ class Hello(_message.Message):
     PREFIX_INDEX_FIELD_NUMBER: _builtins.int
     CREDIT_FIELD_NUMBER: _builtins.int
     contract_version: _builtins.int
-    """Contract version of this file: 1."""
+    """Contract version of this file: 2. It is raised with every field of a submission whose being ignored would give another
+    answer: one that knows only 1 would generate where `embed` asks for a vector.
+    """
     replica_id: _builtins.str
     incarnation: _builtins.int
     """Changes at each start of the replica."""

@@ -17,7 +17,9 @@ from penstock_gateway.requests import EmbeddingOptions, Pooling
 from penstock_gateway.sampling import ResolvedSampling
 from penstock_shared.constraint import constraint_message
 
-CONTRACT_VERSION = 1
+# Raised with every field of a submission whose being ignored would give another answer: 2 has embeddings, adapters,
+# constraints and prompt log probabilities.
+CONTRACT_VERSION = 2
 # Well under the transport's limit, so that a message is never refused for its size.
 _MAX_SUBMIT_BYTES = 1 << 20
 _POOLINGS = {

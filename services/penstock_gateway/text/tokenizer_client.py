@@ -1,5 +1,6 @@
 """The tokenizer service as the gateway uses it: text in, token ids out."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -114,8 +115,14 @@ class TokenizerClient:
         return list(response.tokens.ids)
 
     async def _call(self, call: Callable[[float], Awaitable[ResponseT]], deadline: Deadline) -> ResponseT:
+        """A call that its caller leaves goes on by itself, but is not tried again: the budget is for those who wait."""
+        has_left = False
+        attempts = call_with_retries(call, deadline=deadline, budget=self._budget, is_wanted=lambda: not has_left)
         try:
-            return await self._abandoned.wait_for(call_with_retries(call, deadline=deadline, budget=self._budget))
+            return await self._abandoned.wait_for(attempts)
+        except asyncio.CancelledError:
+            has_left = True
+            raise
         except grpc.aio.AioRpcError as error:
             raise _mapped(error) from error
 

@@ -10,7 +10,9 @@ from penstock_worker.engine.prefix_index import PrefixChange
 from penstock_worker.engine.sequence import FinishReason, SequenceRequest, TokenLogprobs
 from penstock_worker.replica.credit import Amount
 
-CONTRACT_VERSION = 1
+# Raised with every field of a submission whose being ignored would give another answer: 2 has embeddings, adapters,
+# constraints and prompt log probabilities.
+CONTRACT_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)

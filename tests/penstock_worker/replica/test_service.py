@@ -36,7 +36,7 @@ async def test_hello_comes_first_and_says_who_is_there(replica: RunningReplica) 
     """A gateway decides by it whether it may send work at all."""
     session = await replica.session()
     hello = session.hello
-    assert (hello.contract_version, hello.replica_id, hello.incarnation) == (1, "tiny-0", 77)
+    assert (hello.contract_version, hello.replica_id, hello.incarnation) == (2, "tiny-0", 77)
     assert (hello.revision, hello.numerics_fingerprint) == (IDENTITY.revision, IDENTITY.numerics_fingerprint)
     assert hello.limits.max_running_sequences == 8
     assert hello.limits.num_kv_blocks == replica.engine.limits.num_blocks
@@ -348,11 +348,12 @@ async def test_another_tokenizer_is_refused(replica: RunningReplica) -> None:
     assert await session.call.code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_another_contract_version_is_refused(replica: RunningReplica) -> None:
+@pytest.mark.parametrize("contract_version", [1, 3])
+async def test_another_contract_version_is_refused(replica: RunningReplica, contract_version: int) -> None:
     """Both sides must agree on what a message means."""
     session = await replica.connect()
     with pytest.raises(grpc.aio.AioRpcError, match="contract version"):
-        await session.open(FINGERPRINT, contract_version=2)
+        await session.open(FINGERPRINT, contract_version=contract_version)
 
 
 async def test_work_before_open_is_refused(replica: RunningReplica) -> None:
