@@ -1,6 +1,7 @@
 """A CacheService in memory that takes the share of common words for meaning."""
 # ruff: noqa: N802 - gRPC names methods
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ class WordCache(cache_pb2_grpc.CacheServiceServicer):
     Attributes:
         address: host:port.
         lookups, puts: the requests that came.
+        num_compared: lookups that found a candidate, by tenant.
         removed: tenants of which everything was removed.
         finds_meaning: whether there is a semantic layer.
         failure: with which every call ends, while it is set.
@@ -27,6 +29,7 @@ class WordCache(cache_pb2_grpc.CacheServiceServicer):
     def __init__(self) -> None:
         self.lookups: list[cache_pb2.LookupRequest] = []
         self.puts: list[cache_pb2.PutRequest] = []
+        self.num_compared: Counter[str] = Counter()
         self.removed: list[str] = []
         self.finds_meaning = True
         self.failure: grpc.StatusCode | None = None
@@ -65,6 +68,7 @@ class WordCache(cache_pb2_grpc.CacheServiceServicer):
             response = _found(cache_pb2.LOOKUP_OUTCOME_EXPLORE, number, put)
             response.exploration_token = b"token"
         response.similarity = similarity
+        self.num_compared[request.key.tenant] += 1
         return response
 
     def Put(self, request: cache_pb2.PutRequest, context: Any) -> cache_pb2.PutResponse:
@@ -82,9 +86,12 @@ class WordCache(cache_pb2_grpc.CacheServiceServicer):
         return cache_pb2.InvalidateResponse(num_removed=1)
 
     def GetStats(self, request: cache_pb2.GetStatsRequest, context: Any) -> cache_pb2.GetStatsResponse:
-        """Fixed counts."""
+        """One count and fixed ones."""
         self._come(context)
-        return cache_pb2.GetStatsResponse(num_audits=3, error_rate=0.25, error_rate_bound=0.5)
+        num_compared = self.num_compared[request.tenant]
+        return cache_pb2.GetStatsResponse(
+            num_semantic_lookups=num_compared, num_audits=3, error_rate=0.25, error_rate_bound=0.5
+        )
 
     def _come(self, context: Any) -> None:
         self.metadata = dict(context.invocation_metadata())

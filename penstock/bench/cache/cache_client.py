@@ -36,14 +36,12 @@ class Looked:
         outcome: what it came to.
         entry_id: of what is served or explored; empty: nothing.
         exploration_token: to be given back with the model's answer; empty: none.
-        has_candidate: whether a stored prompt was compared by meaning.
         reason: in the service's words.
     """
 
     outcome: Outcome
     entry_id: str
     exploration_token: bytes
-    has_candidate: bool
     reason: str
 
 
@@ -64,6 +62,7 @@ class Kept:
 class OwnCount:
     """What the service counts and estimates of itself; None where it has no estimate."""
 
+    num_semantic_lookups: int
     num_audits: int
     num_semantic_failures: int
     error_rate: float | None
@@ -101,7 +100,6 @@ class CacheClient:
             outcome=Outcome(response.outcome),
             entry_id=response.answer.entry_id,
             exploration_token=response.exploration_token,
-            has_candidate=response.HasField("similarity"),
             reason=response.reason,
         )
 
@@ -133,6 +131,7 @@ class CacheClient:
         """What the service counts of itself for the tenant."""
         response = self._call(self._stub.GetStats, cache_pb2.GetStatsRequest(tenant=tenant))
         return OwnCount(
+            num_semantic_lookups=response.num_semantic_lookups,
             num_audits=response.num_audits,
             num_semantic_failures=response.num_semantic_failures,
             error_rate=response.error_rate if response.HasField("error_rate") else None,

@@ -15,7 +15,7 @@ class ErrorSequence:
     """The error over time. Each bound holds with 95 % at all counts at once.
 
     Attributes:
-        points: at counts of lookups that reached the semantic layer.
+        points: at counts of requests that were no exact hits.
         max_lower_after_first: the highest lower bound after the first 500; None where there were not so many.
         max_upper_after_first: the highest upper bound after the first 500; None as above.
         is_below_from: from which count on the upper bound stays at or under the accepted rate; None: from none.

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from penstock.bench.cache.cache_client import Outcome
 from penstock.bench.cache.confidence import interval
 from penstock.bench.cache.record import ErrorKind, LookupRecord
 from penstock.bench.figures import Summary, summarize
@@ -23,10 +24,10 @@ class LabelCounts:
 
 @dataclass(frozen=True, slots=True)
 class DriftFigures:
-    """Lookups by meaning of classes whose answer has changed.
+    """Requests of classes whose answer has changed.
 
     Attributes:
-        num_lookups: of them, after the change.
+        num_lookups: of them, after the change; no exact hits.
         num_wrong: wrong hits among them.
         num_wrong_by_block: of each hundred.
         num_until_under: after how many of them the error of all that follow is at or under the accepted rate.
@@ -47,11 +48,13 @@ class ReplayFigures:
     Attributes:
         num_requests: all of them.
         num_exact_hits: of them; they count in no rate.
-        num_semantic_lookups: that reached the semantic layer, and found a stored prompt to be compared with.
+        num_semantic_lookups: that reached the semantic layer, as the service counts them. It passes over prompts of a
+            moment or a person, and those that it has no time for.
         num_hits: semantic ones.
         num_wrong: of those.
         num_explorations: model's answers that were compared with a stored one.
         num_misses: without a candidate to explore.
+        miss_reasons: how many misses had which reason, in the service's words; the most frequent first.
         num_refused: answers that the service did not store.
         errors: wrong hits by kind.
         hit_rate: semantic hits among the requests that were no exact hits.
@@ -62,7 +65,7 @@ class ReplayFigures:
         latency_s: of lookups that were no exact hits.
         exact_latency_s: of exact hits.
         labels: of explorations.
-        was_wrong: of each semantic lookup in turn, whether it brought a wrong answer.
+        was_wrong: of each request in turn that was no exact hit, whether it brought a wrong answer.
         drift: where answers changed.
     """
 
@@ -73,6 +76,7 @@ class ReplayFigures:
     num_wrong: int
     num_explorations: int
     num_misses: int
+    miss_reasons: dict[str, int]
     num_refused: int
     errors: dict[str, int]
     hit_rate: float | None
@@ -92,33 +96,41 @@ class ReplayFigures:
         return None if self.wrong_per_served is None else 1 - self.wrong_per_served
 
 
-def compute_figures(records: Sequence[LookupRecord], max_error_rate: float) -> ReplayFigures:
-    """The figures of a replay; `max_error_rate` is what the error is held against."""
+def compute_figures(
+    records: Sequence[LookupRecord], *, num_semantic_lookups: int, max_error_rate: float
+) -> ReplayFigures:
+    """The figures of a replay.
+
+    Args:
+        records: of all requests.
+        num_semantic_lookups: how many of them reached the semantic layer.
+        max_error_rate: what the error is held against.
+    """
     others = [record for record in records if not record.is_exact]
-    semantic = [record for record in others if record.has_candidate]
     num_hits = sum(record.is_hit for record in others)
     wrong = [record for record in others if record.is_wrong]
     kinds = Counter(record.error for record in wrong)
-    num_explorations = sum(record.labelling is not None for record in others)
+    misses = [record for record in others if record.outcome is Outcome.MISS]
     return ReplayFigures(
         num_requests=len(records),
         num_exact_hits=len(records) - len(others),
-        num_semantic_lookups=len(semantic),
+        num_semantic_lookups=num_semantic_lookups,
         num_hits=num_hits,
         num_wrong=len(wrong),
-        num_explorations=num_explorations,
-        num_misses=len(others) - num_hits - num_explorations,
+        num_explorations=sum(record.outcome is Outcome.EXPLORE for record in others),
+        num_misses=len(misses),
+        miss_reasons=dict(Counter(record.reason for record in misses).most_common()),
         num_refused=sum(record.is_refused for record in records),
         errors={kind.value: kinds[kind] for kind in ErrorKind},
         hit_rate=_share(num_hits, len(others)),
         servable_rate=_share(sum(record.is_servable for record in others), len(others)),
-        error_rate=_share(len(wrong), len(semantic)),
-        error_interval=interval(len(wrong), len(semantic)),
+        error_rate=_share(len(wrong), num_semantic_lookups),
+        error_interval=interval(len(wrong), num_semantic_lookups),
         wrong_per_served=_share(len(wrong), num_hits),
         latency_s=summarize(record.latency_s for record in others),
         exact_latency_s=summarize(record.latency_s for record in records if record.is_exact),
         labels=_label_counts(others),
-        was_wrong=tuple(record.is_wrong for record in semantic),
+        was_wrong=tuple(record.is_wrong for record in others),
         drift=_drift_figures(records, max_error_rate),
     )
 
@@ -137,7 +149,7 @@ def _drift_figures(records: Sequence[LookupRecord], max_error_rate: float) -> Dr
     changed = [record for record in records if record.has_changed]
     if not changed:
         return None
-    is_wrong = [record.is_wrong for record in changed if record.has_candidate and not record.is_exact]
+    is_wrong = [record.is_wrong for record in changed if not record.is_exact]
     return DriftFigures(
         num_lookups=len(is_wrong),
         num_wrong=sum(is_wrong),

@@ -61,7 +61,7 @@ def _error_over_time(axes: Any, sequence: ErrorSequence, max_error_rate: float) 
     axes.fill_between(counts, lower, upper, color=_WATER, alpha=0.15, linewidth=0, label="95 % at all times")
     axes.axhline(max_error_rate * 100, color=_INK, linewidth=0.7, linestyle=":", label="accepted")
     axes.axvline(NUM_FIRST, color=_INK, linewidth=0.4)
-    axes.set(title="error over time", xlabel="semantic lookups", ylabel="wrong, %")
+    axes.set(title="error over time", xlabel="requests that were no exact hits", ylabel="wrong, %")
     axes.set_ylim(0, max(3 * max_error_rate * 100, *(point.share * 110 for point in sequence.points), 0.1))
     axes.legend(fontsize=7)
 

@@ -36,22 +36,22 @@ class LookupRecord:
     Attributes:
         outcome: of its lookup.
         latency_s: of its lookup.
-        has_candidate: whether it reached the semantic layer and found a stored prompt to be compared with.
         error: what is wrong with the answer that was served; None: nothing, or none was served.
         is_servable: whether a right answer was stored, under whatever prompt.
         has_changed: whether the class has another answer than at first.
         labelling: where an exploration was reported.
         is_refused: whether its answer was not stored.
+        reason: of the outcome, in the service's words.
     """
 
     outcome: Outcome
     latency_s: float
-    has_candidate: bool
     error: ErrorKind | None
     is_servable: bool
     has_changed: bool
     labelling: Labelling | None = None
     is_refused: bool = False
+    reason: str = ""
 
     @property
     def is_exact(self) -> bool:

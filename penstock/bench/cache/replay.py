@@ -76,12 +76,12 @@ class Replay:
         return LookupRecord(
             outcome=looked.outcome,
             latency_s=latency_s,
-            has_candidate=looked.has_candidate,
             error=self._error(prompt, truth, looked.entry_id) if is_served else None,
             is_servable=is_servable,
             has_changed=self._answers.has_changed(prompt.class_name, index),
             labelling=labelling,
             is_refused=is_refused,
+            reason=looked.reason,
         )
 
     def _answer(self, prompt: Paraphrase, truth: Truth, index: int, looked: Looked) -> tuple[Labelling | None, bool]:

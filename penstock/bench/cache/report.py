@@ -80,6 +80,7 @@ def _policy_fields(result: PolicyResult) -> dict[str, Any]:
         **_counts(figures),
         "num_audits": result.own_count.num_audits,
         "num_semantic_failures": result.own_count.num_semantic_failures,
+        "miss_reasons": figures.miss_reasons,
         "errors": figures.errors,
         "service_estimate": {
             "error_rate": result.own_count.error_rate,

@@ -136,8 +136,13 @@ class CacheBench:
                 on_progress(Progress(policy, *place, len(replay.records), len(self._traffic), num_hits, num_wrong))
 
             replay.run(self._traffic, tell)
-            figures = compute_figures(replay.records, self._settings.max_error_rate)
-            return PolicyResult(policy, figures, self._client.own_count(tenant))
+            own_count = self._client.own_count(tenant)
+            figures = compute_figures(
+                replay.records,
+                num_semantic_lookups=own_count.num_semantic_lookups,
+                max_error_rate=self._settings.max_error_rate,
+            )
+            return PolicyResult(policy, figures, own_count)
 
     def _wait_for_semantic_layer(self, patience_s: float) -> None:
         """An encoder takes seconds to load, and the exact layer serves meanwhile."""

@@ -45,6 +45,7 @@ def _main(settings: ReplaySettings, result: RunResult) -> Table:
         f"{figures.num_requests}: {figures.num_exact_hits} exact hits, {figures.num_hits} semantic hits, "
         f"{figures.num_explorations} explorations ({own.num_audits} audits), {figures.num_misses} misses",
     )
+    table.add_row("misses", "\n".join(f"{number}: {reason}" for reason, number in figures.miss_reasons.items()) or "-")
     table.add_row("labels", _labels(figures.labels))
     table.add_row("error over time", _sequence(result.sequence))
     if figures.drift is not None:
@@ -79,11 +80,11 @@ def _labels(labels: LabelCounts) -> str:
 
 def _sequence(sequence: ErrorSequence) -> str:
     if sequence.max_upper_after_first is None:
-        return f"fewer than {NUM_FIRST} lookups by meaning"
-    where = "never" if sequence.is_below_from is None else f"from lookup {sequence.is_below_from} on"
+        return f"fewer than {NUM_FIRST} requests that were no exact hits"
+    where = "never" if sequence.is_below_from is None else f"from request {sequence.is_below_from} on"
     return (
         f"95 % at all times: lower bound up to {_share(sequence.max_lower_after_first)}, upper up to "
-        f"{_share(sequence.max_upper_after_first)} after {NUM_FIRST} lookups; upper within what is accepted {where}"
+        f"{_share(sequence.max_upper_after_first)} after {NUM_FIRST} requests; upper within what is accepted {where}"
     )
 
 

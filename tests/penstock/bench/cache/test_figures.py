@@ -4,7 +4,7 @@ import pytest
 
 from penstock.bench.cache.answers import Answers
 from penstock.bench.cache.cache_client import Outcome
-from penstock.bench.cache.figures import LabelCounts, compute_figures, num_until_under
+from penstock.bench.cache.figures import LabelCounts, ReplayFigures, compute_figures, num_until_under
 from penstock.bench.cache.oracle import oracle_hit_rate
 from penstock.bench.cache.paraphrases import Paraphrase
 from penstock.bench.cache.record import ErrorKind, Labelling, LookupRecord
@@ -15,19 +15,18 @@ def record(
     error: ErrorKind | None = None,
     *,
     labelling: Labelling | None = None,
-    has_candidate: bool = True,
     is_servable: bool = True,
     has_changed: bool = False,
     latency_s: float = 0.02,
 ) -> LookupRecord:
     """One request."""
-    return LookupRecord(outcome, latency_s, has_candidate, error, is_servable, has_changed, labelling)
+    return LookupRecord(outcome, latency_s, error, is_servable, has_changed, labelling, reason="why")
 
 
 RECORDS = [
-    record(Outcome.MISS, has_candidate=False, is_servable=False),
-    record(Outcome.EXACT_HIT, latency_s=0.001, has_candidate=False),
-    record(Outcome.EXACT_HIT, ErrorKind.STALE, latency_s=0.001, has_candidate=False),
+    record(Outcome.MISS, is_servable=False),
+    record(Outcome.EXACT_HIT, latency_s=0.001),
+    record(Outcome.EXACT_HIT, ErrorKind.STALE, latency_s=0.001),
     record(Outcome.SEMANTIC_HIT),
     record(Outcome.SEMANTIC_HIT),
     record(Outcome.SEMANTIC_HIT, ErrorKind.FAMILY),
@@ -39,11 +38,18 @@ RECORDS = [
 ]
 
 
+def figures_of(records: list[LookupRecord]) -> ReplayFigures:
+    """Where the service has compared all but one of those that were no exact hits."""
+    num_others = sum(not each.is_exact for each in records)
+    return compute_figures(records, num_semantic_lookups=max(0, num_others - 1), max_error_rate=0.01)
+
+
 def test_rates_have_the_denominators_that_they_are_defined_by() -> None:
     """Hits among what is no exact repeat; errors among lookups that were compared by meaning; wrong among hits."""
-    figures = compute_figures(RECORDS, 0.01)
+    figures = figures_of(RECORDS)
     assert (figures.num_requests, figures.num_exact_hits, figures.num_semantic_lookups) == (11, 2, 8)
     assert (figures.num_hits, figures.num_wrong, figures.num_explorations, figures.num_misses) == (4, 2, 4, 1)
+    assert figures.miss_reasons == {"why": 1}
     assert figures.hit_rate == pytest.approx(4 / 9)
     assert figures.servable_rate == pytest.approx(8 / 9)
     assert (figures.error_rate, figures.wrong_per_served, figures.precision) == (2 / 8, 0.5, 0.5)
@@ -52,12 +58,12 @@ def test_rates_have_the_denominators_that_they_are_defined_by() -> None:
 
 def test_labels_are_held_against_the_classes() -> None:
     """A comparison of answers errs in both ways, and sometimes does not know."""
-    assert compute_figures(RECORDS, 0.01).labels == LabelCounts(4, 1, 1, 1)
+    assert figures_of(RECORDS).labels == LabelCounts(4, 1, 1, 1)
 
 
 def test_exact_hits_have_latencies_of_their_own() -> None:
     """They are twenty times faster."""
-    figures = compute_figures(RECORDS, 0.01)
+    figures = figures_of(RECORDS)
     assert figures.exact_latency_s is not None
     assert figures.latency_s is not None
     assert (figures.exact_latency_s.max, figures.latency_s.p50, figures.latency_s.max) == (0.001, 0.02, 0.04)
@@ -65,7 +71,7 @@ def test_exact_hits_have_latencies_of_their_own() -> None:
 
 def test_nothing_has_no_rates() -> None:
     """No zero that looks like a result."""
-    figures = compute_figures([], 0.01)
+    figures = figures_of([])
     assert (figures.hit_rate, figures.error_rate, figures.wrong_per_served, figures.precision) == (None,) * 4
     assert figures.latency_s is None
     assert figures.error_interval == (0.0, 1.0)
@@ -76,12 +82,12 @@ def test_changed_answers_are_counted_by_themselves() -> None:
     stale = record(Outcome.SEMANTIC_HIT, ErrorKind.STALE, has_changed=True)
     fresh = record(Outcome.SEMANTIC_HIT, has_changed=True)
     exact = record(Outcome.EXACT_HIT, ErrorKind.STALE, has_changed=True)
-    drift = compute_figures([*RECORDS, stale, exact, stale, *[fresh] * 99, stale, *[fresh] * 100], 0.01).drift
+    drift = figures_of([*RECORDS, stale, exact, stale, *[fresh] * 99, stale, *[fresh] * 100]).drift
     assert drift is not None
     assert (drift.num_lookups, drift.num_wrong, drift.num_stale_exact_hits) == (202, 3, 1)
     assert drift.num_wrong_by_block == (2, 1, 0)
     assert drift.num_until_under == 1
-    assert compute_figures(RECORDS, 0.01).drift is None
+    assert figures_of(RECORDS).drift is None
 
 
 @pytest.mark.parametrize(
