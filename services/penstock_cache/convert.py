@@ -115,6 +115,11 @@ def stored_answer(entry: StoredEntry) -> cache_pb2.CachedAnswer:
     return answer
 
 
+def is_finished(answer: cache_pb2.CachedAnswer) -> bool:
+    """Whether the model ended all choices itself. What a length limit cut is no answer to another prompt."""
+    return all(choice.finish_reason == types_pb2.FINISH_REASON_STOP for choice in answer.choices)
+
+
 def texts_of(answer: bytes) -> list[str]:
     """The texts of a kept answer's choices."""
     return [choice.text for choice in cache_pb2.CachedAnswer.FromString(answer).choices]

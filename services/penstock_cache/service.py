@@ -131,7 +131,7 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
     async def _with_meaning(self, request: cache_pb2.PutRequest, entry: NewEntry) -> tuple[NewEntry, Settlement | None]:
         """The entry as the semantic layer finds it, and what its exploration showed."""
         question, layer = convert.question_of(request.key), self._semantic.layer
-        if question is None or layer is None:
+        if question is None or layer is None or not convert.is_finished(request.answer):
             return entry, None
         settlement = None
         if request.exploration_token:

@@ -50,7 +50,8 @@ class Service:
     async def put(self, prompt: str, text: str = "Paris", **fields: Any) -> cache_pb2.PutResponse:
         """Keeps an answer."""
         request = {name: fields.pop(name) for name in ("exploration_token", "is_equivalent") if name in fields}
-        choice = cache_pb2.CachedChoice(text=text, finish_reason=types_pb2.FINISH_REASON_STOP)
+        finish_reason = fields.pop("finish_reason", types_pb2.FINISH_REASON_STOP)
+        choice = cache_pb2.CachedChoice(text=text, finish_reason=finish_reason)
         answer = cache_pb2.CachedAnswer(choices=[choice], model_revision="r1")
         return await self.stub.Put(cache_pb2.PutRequest(key=key(prompt, **fields), answer=answer, **request))
 
@@ -192,6 +193,21 @@ async def test_personal_prompts_are_shared_within_a_scope_that_the_request_names
     assert (await service.look_up("what is my account balance please", is_scoped=True)).outcome == HIT
     await service.put("what is the weather in rome", is_scoped=True)
     assert (await service.look_up("what is the weather now in rome", is_scoped=True)).outcome == MISS
+
+
+async def test_an_answer_that_a_length_limit_cut_serves_its_own_request_only_and_proves_nothing(
+    service: Service,
+) -> None:
+    """Half an answer is complete for nobody else, and differs from a whole one without being wrong."""
+    await service.put(FAR, "They run on", finish_reason=types_pb2.FINISH_REASON_LENGTH)
+    assert (await service.look_up(FAR)).outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
+    assert (await service.look_up(f"{FAR} please")).outcome == MISS
+    await service.put(ASKED)
+    explored = await service.look_up(NEAR)
+    cut = {"finish_reason": types_pb2.FINISH_REASON_LENGTH, "exploration_token": explored.exploration_token}
+    stored = await service.put(NEAR, "Par", **cut)
+    assert (stored.is_stored, stored.HasField("is_equivalent")) == (True, False)
+    assert service.parts.decider.labels == []
 
 
 async def test_exact_only_requests_do_not_reach_the_encoder(service: Service) -> None:
