@@ -36,6 +36,7 @@ async def stub(tmp_path: Path) -> AsyncIterator[cache_pb2_grpc.CacheServiceStub]
     store = DatabaseStore(database, max_bytes=1 << 24, max_pending=64, wall_clock=lambda: 1000.0)
     parts = SemanticParts(store)
     parts.decider = _Bounded()
+    parts.encoder.pause_s = 0.002
     door = SemanticDoor()
     door.open(parts.layer)
     server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"))
@@ -64,7 +65,7 @@ async def test_no_tenant_gets_or_changes_what_another_one_has(stub: cache_pb2_gr
 async def test_time_does_not_tell_what_another_tenant_has(stub: cache_pb2_grpc.CacheServiceStub) -> None:
     """A cache of vectors that tenants share would: encoding is most of a lookup. Only a plain difference fails here."""
     timing = await time_lookups(stub, 60, random.Random(2))
-    assert timing.p_value > 0.001 or abs(timing.median_known_ms - timing.median_unknown_ms) < 0.5
+    assert timing.p_value > 0.002 or abs(timing.median_known_ms - timing.median_unknown_ms) < 0.5
 
 
 def test_permutations_find_a_difference_that_is_there() -> None:

@@ -1,6 +1,7 @@
 """Encoders whose vectors are counts of words: prompts that share words are near, without a model."""
 
 import hashlib
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ class WordEncoderModel:
     Attributes:
         batches: the texts of each call.
         failure: raised by every call, while it is set.
+        pause_s: that each call takes, as a model's pass does.
     """
 
     def __init__(self, fingerprint: str = "words-1") -> None:
@@ -32,10 +34,12 @@ class WordEncoderModel:
         self.dimension = DIMENSION
         self.batches: list[list[str]] = []
         self.failure: Exception | None = None
+        self.pause_s = 0.0
 
     def run(self, texts: Sequence[str]) -> list[EncodedPrompt | UnreadablePromptError]:
         """One result for each text."""
         self.batches.append(list(texts))
+        time.sleep(self.pause_s)
         if self.failure is not None:
             raise self.failure
         return [UnreadablePromptError("unreadable") if "unreadable" in text else encoded(text) for text in texts]
