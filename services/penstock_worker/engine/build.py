@@ -42,6 +42,7 @@ from penstock_worker.models.quantization import Quantization
 from penstock_worker.models.registry import read_any_config
 from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
+from penstock_worker.models.weight_files import check_one_set_of_weights
 from penstock_worker.models.weight_reader import WeightReader, check_tensors
 
 
@@ -230,6 +231,7 @@ def _load_foreign(
         raise InvalidArgumentError("quantize", config.quantize, f"none for {architecture}, which transformers runs")
     if config.deterministic:
         raise InvalidArgumentError("deterministic", "true", f"false for {architecture}, which transformers runs")
+    check_one_set_of_weights(model_dir)
     device = choose_device(config.device)
     dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
     return load_foreign_model(model_dir, architecture, model_config, dtype=dtype, device=device)

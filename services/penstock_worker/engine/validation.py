@@ -8,6 +8,8 @@ from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 _MAX_SEED = 2**64 - 1
+# Logits are float32. With this, times any number of tokens, they stay finite; and it ranks above or below all else.
+_GREATEST_EDIT = 1e30
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ def _check_sampling(sampling: SamplingOptions, vocab_size: int) -> None:
     _check(sampling.top_k >= 0, "top_k", sampling.top_k, "at least 0")
     _check_between("min_p", sampling.min_p, 0.0, 1.0)
     _check(0.0 < sampling.repetition_penalty < math.inf, "repetition_penalty", sampling.repetition_penalty, "above 0")
-    _check_between("presence_penalty", sampling.presence_penalty, -math.inf, math.inf)
-    _check_between("frequency_penalty", sampling.frequency_penalty, -math.inf, math.inf)
+    _check_between("presence_penalty", sampling.presence_penalty, -_GREATEST_EDIT, _GREATEST_EDIT)
+    _check_between("frequency_penalty", sampling.frequency_penalty, -_GREATEST_EDIT, _GREATEST_EDIT)
     _check(0 <= sampling.seed <= _MAX_SEED, "seed", sampling.seed, "64 bits")
     _check(sampling.max_tokens >= 1, "max_tokens", sampling.max_tokens, "at least 1")
     _check(sampling.min_tokens >= 0, "min_tokens", sampling.min_tokens, "at least 0")
@@ -63,7 +65,7 @@ def _check_sampling(sampling: SamplingOptions, vocab_size: int) -> None:
     _check_token_ids("stop_token_ids", sampling.stop_token_ids, vocab_size)
     _check_token_ids("logit_bias", sampling.logit_bias, vocab_size)
     for bias in sampling.logit_bias.values():
-        _check(math.isfinite(bias), "logit_bias", bias, "finite numbers")
+        _check_between("logit_bias", bias, -_GREATEST_EDIT, _GREATEST_EDIT)
 
 
 def _check_token_ids(field: str, token_ids: Iterable[int], vocab_size: int) -> None:
@@ -73,8 +75,7 @@ def _check_token_ids(field: str, token_ids: Iterable[int], vocab_size: int) -> N
 
 
 def _check_between(field: str, value: float, low: float, high: float) -> None:
-    allowed = f"{low} to {high}" if math.isfinite(low) else "finite numbers"
-    _check(low <= value <= high and math.isfinite(value), field, value, allowed)
+    _check(low <= value <= high and math.isfinite(value), field, value, f"{low} to {high}")
 
 
 def _check(is_allowed: bool, field: str, value: object, allowed: str) -> None:

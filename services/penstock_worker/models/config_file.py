@@ -1,12 +1,19 @@
 """Typed access to a checkpoint's config.json. A wrong value is refused with the field's name and what is allowed."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 from penstock_shared.errors import InvalidArgumentError
 
 _MAX_FILE_BYTES = 16 * 1024 * 1024
+# Beyond these no checkpoint goes. Lists are made as long as these say before any tensor shows that it cannot be true.
+_LARGEST_INTEGER = 2**31 - 1
+_LARGEST_NUMBER = sys.float_info.max
+_LARGEST = dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers"), 1024)
+_LARGEST |= dict.fromkeys(("num_experts", "num_local_experts"), 4096)
+_LARGEST |= dict.fromkeys(("num_attention_heads", "num_key_value_heads", "num_kv_heads", "n_head", "n_heads"), 4096)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -63,7 +70,7 @@ class ConfigFile:
     def number(self, field: str, default: float) -> float:
         """A finite number from 0 on."""
         value = self._value(field, default)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST_NUMBER:
             raise self.refused(field, "a number from 0 on")
         return float(value)
 
@@ -166,8 +173,9 @@ class ConfigFile:
 
     def _integer(self, field: str, default: int | None, minimum: int) -> int:
         value = self._value(field, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-            raise self.refused(field, f"an integer from {minimum} on")
+        largest = _LARGEST.get(field, _LARGEST_INTEGER)
+        if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= largest:
+            raise self.refused(field, f"an integer from {minimum} to {largest}")
         return value
 
     def _value(self, field: str, default: Any) -> Any:
@@ -176,4 +184,4 @@ class ConfigFile:
 
 
 def _is_positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf")
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= _LARGEST_NUMBER

@@ -6,6 +6,7 @@ from itertools import chain
 from penstock_worker.models.config_file import ConfigFile
 
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "max_sequence_length", "max_seq_len", "seq_length")
+_SIZE_FIELDS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads")
 _LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
@@ -33,6 +34,8 @@ def read_foreign_config(file: ConfigFile) -> ForeignConfig:
     other = sorted(set(file.strings("layer_types")) - _LAYER_TYPES)
     if other:
         raise file.refused("layer_types", " or ".join(sorted(_LAYER_TYPES)))
+    for size in filter(file.has, _SIZE_FIELDS):  # transformers makes modules by them
+        file.positive_integer(size)
     field = next((name for name in _CONTEXT_FIELDS if file.has(name)), _CONTEXT_FIELDS[0])
     context_length = file.positive_integer(field)
     limits = chain([context_length], _lengths_before_rescaling(file, context_length))

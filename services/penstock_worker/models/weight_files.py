@@ -26,6 +26,16 @@ def weight_files(model_dir: Path) -> tuple[Path, ...]:
     raise InvalidArgumentError(f"model directory {model_dir}", first_names(found) or "neither of them", allowed)
 
 
+def check_one_set_of_weights(model_dir: Path) -> None:
+    """Refuses a directory with a single file and an index too: two loaders may take different ones of them.
+
+    Raises:
+        InvalidArgumentError: there are both.
+    """
+    if (model_dir / _INDEX_FILE).is_file() and (model_dir / _SINGLE_FILE).is_file():
+        raise InvalidArgumentError(f"model directory {model_dir}", f"{_SINGLE_FILE} and {_INDEX_FILE}", "one of them")
+
+
 def _indexed_file_names(index: Path) -> list[str]:
     names = ConfigFile(read_json_object(index), index.name).string_values("weight_map")
     for name in names:

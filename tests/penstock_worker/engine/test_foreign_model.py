@@ -128,6 +128,17 @@ def test_missing_tensor_is_not_made_up(copy: Callable[[str], Path]) -> None:
         build_engine(path.parent, EngineConfig(device="cpu"))
 
 
+def test_two_sets_of_weights_are_refused(copy: Callable[[str], Path]) -> None:
+    """Transformers would load the single file, and the revision would name those of the index."""
+    model_dir = copy("cohere")
+    weights = (model_dir / "model.safetensors").read_bytes()
+    (model_dir / "other.safetensors").write_bytes(weights)
+    index = {"weight_map": dict.fromkeys(load_file(model_dir / "other.safetensors"), "other.safetensors")}
+    (model_dir / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InvalidArgumentError, match=r"got 'model\.safetensors and model\.safetensors\.index\.json'"):
+        build_engine(model_dir, EngineConfig(device="cpu"))
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
@@ -135,6 +146,7 @@ def test_missing_tensor_is_not_made_up(copy: Callable[[str], Path]) -> None:
         ({"layer_types": ["full_attention", "linear_attention"]}, "layer_types"),
         ({"architectures": ["CohereModel"]}, "architectures"),
         ({"max_position_embeddings": None}, "max_position_embeddings"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
         ({"quantization_config": {"quant_method": "bitsandbytes"}}, "quantization_config"),
     ],
 )
