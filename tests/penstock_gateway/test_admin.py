@@ -238,6 +238,8 @@ async def test_an_explanation_says_where_meaning_does_not_count(cached: _CachedA
     seeded = await cached.explain(sampling={"seed": 1})
     assert seeded.restriction == "a seed asks for its own sample"
     assert cached.cache.explained[0].key.context_digest == b""
+    await cached.explain(sampling=GREEDY, return_token_ids=True)
+    assert cached.cache.explained[1].key.context_digest == b""
     free = await cached.explain()
     assert (free.restriction, free.HasField("explanation")) == (
         "sampled without a seed: every answer is another",
@@ -298,9 +300,9 @@ async def test_what_the_cache_says_no_to_is_told(cached: _CachedAdmin) -> None:
         cached.cache.failure = failure
         assert await _code(cached.ask("GetCacheStats", admin_pb2.GetCacheStatsRequest())) is code
         assert await _code(cached.explain(sampling=GREEDY)) is code
-        assert await _code(cached.ask("ImportCache", iter(messages))) is code
         call = cached.admin.stub.ExportCache(export, metadata=cached.admin.metadata, timeout=10)
         assert await _code(anext(aiter(call))) is code
+    assert await _code(cached.ask("ImportCache", iter(messages))) is away
 
 
 async def test_without_a_cache_there_is_nothing_to_invalidate(open_admin: OpenAdmin) -> None:

@@ -61,7 +61,10 @@ class CacheAdmin:
     async def import_(
         self, tenant: str, records: AsyncIterator[cache_pb2.CacheRecord], *, timeout_s: float
     ) -> cache_pb2.ImportResponse:
-        """Keeps what an export gave; what `records` raises ends it."""
+        """Keeps what an export gave; what `records` raises ends it.
+
+        Where the service ends it before all is sent, gRPC may not tell why: that is its failure, whatever the reason.
+        """
         call = self._stub.Import(timeout=timeout_s)
         try:
             async for record in records:
