@@ -77,7 +77,9 @@ class Decider:
 
     def assess(self, candidates: Sequence[Candidate], *, max_error_rate: float, prompt_key: bytes = b"") -> Decision:
         """What `decide` would say were the request not drawn for an audit. Changes nothing."""
-        best = self._best(candidates)
+        return self._judge(self._best(candidates), max_error_rate, prompt_key)
+
+    def _judge(self, best: _Assessment, max_error_rate: float, prompt_key: bytes) -> Decision:
         reason = self._objection(best, max_error_rate, prompt_key)
         if reason:
             return _decision(DecisionKind.EXPLORE, best, 1.0, reason)
@@ -95,7 +97,7 @@ class Decider:
         account = self._account(max_error_rate)
         account.begin(max_error_rate)
         self._window.add(self._stake(best, prompt_key), best.risk)
-        decision = self._drawn(self.assess(candidates, max_error_rate=max_error_rate, prompt_key=prompt_key))
+        decision = self._drawn(self._judge(best, max_error_rate, prompt_key))
         is_served = decision.kind is DecisionKind.SERVE
         self.estimate.decided(is_served=is_served)
         if is_served:

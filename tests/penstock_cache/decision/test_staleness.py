@@ -1,0 +1,52 @@
+"""Answers that change."""
+
+from penstock_cache.decision.staleness import Staleness
+
+
+def _checked(staleness: Staleness, *, begin_s: float, end_s: float, is_correct: bool) -> None:
+    staleness.learn(checked_s=begin_s, now_s=end_s, probability=0.98, is_correct=is_correct)
+
+
+def _after_a_change_at_1000() -> Staleness:
+    """Checks each second; three in ten of the answers that were last checked before second 1000 are outdated then."""
+    staleness = Staleness()
+    for now in range(200, 1000):
+        _checked(staleness, begin_s=now - 200, end_s=now, is_correct=True)
+    for now in range(1000, 1040):
+        _checked(staleness, begin_s=now - 200, end_s=now, is_correct=now % 10 >= 3)
+    for now in range(1040, 1100):
+        _checked(staleness, begin_s=now - 40, end_s=now, is_correct=True)
+    return staleness
+
+
+def test_in_calm_times_old_answers_are_trusted() -> None:
+    """Else every answer would have to be asked for again and again."""
+    staleness = Staleness()
+    for now in range(200, 1000):
+        _checked(staleness, begin_s=now - 200, end_s=now, is_correct=True)
+    assert staleness.chance(0.0, 0.0) < 0.01
+
+
+def test_after_a_change_what_was_checked_before_it_is_doubted() -> None:
+    """A dozen failed checks tell of all the answers that nobody has checked yet."""
+    assert 0.15 < _after_a_change_at_1000().chance(900.0, 0.0) < 0.5
+
+
+def test_after_a_change_what_was_checked_since_is_trusted_again() -> None:
+    """The doubt is about a time, not about all answers for good."""
+    assert _after_a_change_at_1000().chance(1060.0, 0.0) < 0.03
+
+
+def test_failures_of_doubtful_candidates_are_no_sign_of_change() -> None:
+    """They were to be expected."""
+    staleness = Staleness()
+    for now in range(200, 800):
+        staleness.learn(checked_s=now - 200.0, now_s=float(now), probability=0.6, is_correct=now % 5 >= 2)
+    assert staleness.chance(600.0, 0.0) < 0.05
+
+
+def test_a_check_that_succeeds_clears_an_answer() -> None:
+    """And one that fails against all expectation convicts it."""
+    staleness = Staleness()
+    assert staleness.update(0.3, 0.98, is_correct=True) < 0.02
+    assert staleness.update(0.3, 0.98, is_correct=False) > 0.9
