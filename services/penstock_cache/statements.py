@@ -90,9 +90,10 @@ def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: l
             "num_uses": new.num_uses,
         },
     ).fetchone()
-    connection.executemany(
-        "INSERT INTO tags (entry, tag) VALUES (?, ?) ON CONFLICT DO NOTHING", [(row, tag) for tag in entry.tags]
-    )
+    if entry.tags:
+        connection.executemany(
+            "INSERT INTO tags (entry, tag) VALUES (?, ?) ON CONFLICT DO NOTHING", [(row, tag) for tag in entry.tags]
+        )
     if entry.semantic is not None:
         scope = PromptScope(key.tenant, entry.semantic.context_digest, entry.semantic.encoder_fingerprint)
         cluster = entry.semantic.cluster or entry_id
@@ -101,6 +102,8 @@ def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: l
 
 def note_uses(connection: Connection, num_uses: Mapping[str, int], now_s: float) -> None:
     """Notes how often entries were used, by their ids."""
+    if not num_uses:
+        return
     connection.executemany(
         f"UPDATE entries SET used_s = :now_s, num_uses = num_uses + :num_new, priority = {_NEXT_PRIORITY}"
         " WHERE entry_id = :entry_id",

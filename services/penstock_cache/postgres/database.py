@@ -1,6 +1,7 @@
 """The database for several instances: Postgres with pgvector."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -16,10 +17,12 @@ from penstock_cache.postgres.transactions import PostgresTransactions
 from penstock_cache.prompt_changes import PromptChange
 from penstock_cache.writer import Writer
 from penstock_shared.errors import UnavailableError
+from penstock_shared.logs import get_logger
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 2
 _STATEMENT_TIMEOUT_MS = 5000
+_TIDY_INTERVAL_S = 300.0
 
 
 class PostgresDatabase:
@@ -32,6 +35,7 @@ class PostgresDatabase:
         url: of the database, as libpq reads it.
         num_readers: how many lookups run at once, and how many searches beside them.
         max_writes: how many writes may wait.
+        min_index_size: prompts of a scope from which on it gets an index.
 
     Raises:
         FailedPreconditionError: a newer version has written the tables, or pgvector is missing.
@@ -40,8 +44,11 @@ class PostgresDatabase:
 
     error = psycopg.Error
 
-    def __init__(self, url: str, *, num_readers: int, max_writes: int) -> None:
+    def __init__(
+        self, url: str, *, num_readers: int, max_writes: int, min_index_size: int = prompt_search.MIN_INDEX_SIZE
+    ) -> None:
         self._url = url
+        self._min_index_size = min_index_size
         try:
             with self._connect_raw() as connection:
                 schema.migrate(connection)
@@ -51,6 +58,8 @@ class PostgresDatabase:
         self._readers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-reader")
         self._searchers = ThreadPoolExecutor(num_readers, thread_name_prefix="cache-searcher")
         self._own = threading.local()
+        self._indexer = ThreadPoolExecutor(1, thread_name_prefix="cache-indexer")
+        self._tidied: float | None = None
         self._writer = Writer(PostgresTransactions(self._connect), max_waiting=max_writes)
 
     def __repr__(self) -> str:
@@ -73,12 +82,16 @@ class PostgresDatabase:
         )
 
     def tidy(self) -> None:
-        """Nothing to be done."""
+        """Has large scopes indexed, now and then."""
+        if self._tidied is None or time.monotonic() - self._tidied > _TIDY_INTERVAL_S:
+            self._tidied = time.monotonic()
+            self._indexer.submit(self._index)
 
     def close(self) -> None:
         """Finishes the writes that wait."""
         self._readers.shutdown(cancel_futures=True)
         self._searchers.shutdown(cancel_futures=True)
+        self._indexer.shutdown(cancel_futures=True)
         self._writer.close()
 
     def _read(self, read: Callable[[PostgresConnection], T]) -> T:
@@ -93,6 +106,14 @@ class PostgresDatabase:
         connection = self._own.connection = self._connect()
         return read(connection)
 
+    def _index(self) -> None:
+        """Searches work without; a failure is the next round's matter."""
+        try:
+            with self._connect_raw() as connection:
+                prompt_search.index_large_scopes(PostgresConnection(connection), self._min_index_size)
+        except psycopg.Error as error:
+            get_logger("index").warning("an index is not made", error=str(error))
+
     def _connect(self) -> PostgresConnection:
         return PostgresConnection(self._connect_raw())
 
@@ -100,6 +121,8 @@ class PostgresDatabase:
         return psycopg.connect(
             self._url,
             autocommit=True,
+            # A plan that was made while the tables were empty reads all of them when they are full.
+            prepare_threshold=None,
             connect_timeout=_CONNECT_TIMEOUT_S,
             application_name="penstock-cache",
             options=f"-c search_path={schema.SCHEMA},public -c statement_timeout={_STATEMENT_TIMEOUT_MS}",

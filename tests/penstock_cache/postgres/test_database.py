@@ -69,6 +69,34 @@ async def test_instances_that_write_at_once_keep_one_budget_and_lose_nothing(
         assert connection.execute("SELECT count(*) FROM penstock_cache.entries").fetchone() == (8,)
 
 
+async def test_a_large_scope_gets_an_index_of_its_own_and_loses_it_with_its_prompts(
+    clock: FakeClock, empty_postgres: PostgresServer
+) -> None:
+    """Comparing all takes longer than a lookup may; an index over all scopes would find those of others first."""
+    database = PostgresDatabase(empty_postgres.url, num_readers=1, max_writes=64, min_index_size=30)
+    store = DatabaseStore(database, max_bytes=1 << 20, max_pending=64, wall_clock=clock)
+    puts = [entry(f"{number}", semantic=semantic(f"{number}", [1, number])) for number in range(40)]
+    puts += [entry(f"{number}", tenant="other", semantic=semantic("other", [1, 0])) for number in range(20)]
+    await asyncio.gather(*(store.put(each) for each in puts))
+    database._index()
+    (index,) = indexes(empty_postgres)
+    assert index.startswith("prompts_near_")
+    assert await near(store, [1, 0], limit=5) == ["0", "1", "2", "3", "4"]
+    await store.put(entry("new", semantic=semantic("new", [1, 0.5])))
+    assert await near(store, [1, 0], limit=3) == ["0", "new", "1"]
+    await store.invalidate("acme", Selector(SelectBy.ALL))
+    database._index()
+    assert indexes(empty_postgres) == []
+    store.close()
+
+
+def indexes(server: PostgresServer) -> list[str]:
+    """Names of the indexes over vectors."""
+    with psycopg.connect(server.url) as connection:
+        rows = connection.execute("SELECT indexname FROM pg_indexes WHERE indexdef LIKE '%USING hnsw%'").fetchall()
+    return [name for (name,) in rows]
+
+
 async def test_a_server_that_stops_is_unavailable_and_found_again_when_it_is_back(open_instance: OpenInstance) -> None:
     """The gateway goes on without the cache meanwhile, and nobody has to restart anything."""
     with running_postgres() as server:
