@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import grpc
+import psutil
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock.types.v1 import types_pb2
@@ -64,7 +65,9 @@ def busy_cores(count: int) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def running_cache(state_dir: str) -> AsyncIterator["cache_pb2_grpc.CacheServiceAsyncStub"]:
+async def running_cache(
+    state_dir: str,
+) -> AsyncIterator[tuple["cache_pb2_grpc.CacheServiceAsyncStub", psutil.Process]]:
     """The service in a process of its own, once its encoder is loaded."""
     told = {
         "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
@@ -82,7 +85,7 @@ async def running_cache(state_dir: str) -> AsyncIterator["cache_pb2_grpc.CacheSe
             stub = cache_pb2_grpc.CacheServiceStub(channel)
             while (await look_up(stub, "warm"))[1].reason == _LOADING:  # noqa: ASYNC110 - it is another process
                 await asyncio.sleep(0.1)
-            yield stub
+            yield stub, psutil.Process(process.pid)
     finally:
         process.terminate()
         await process.wait()
@@ -116,14 +119,21 @@ async def paced_lookups(
     return await asyncio.gather(*running)
 
 
-def report(name: str, results: list[tuple[float, cache_pb2.LookupResponse]]) -> None:
-    """Percentiles and what the lookups came to."""
+def cpu_s(process: psutil.Process) -> float:
+    """What the service has computed, all threads together."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def report(name: str, results: list[tuple[float, cache_pb2.LookupResponse]], used_s: float) -> None:
+    """Percentiles, the service's own work, and what the lookups came to."""
     latencies = sorted(latency for latency, _ in results)
     p50, p90, p99 = (latencies[min(len(latencies) - 1, int(len(latencies) * share))] for share in (0.5, 0.9, 0.99))
     outcomes = Counter(
         cache_pb2.LookupOutcome.Name(each.outcome).removeprefix("LOOKUP_OUTCOME_") for _, each in results
     )
-    print(f"{name:28} p50 {p50:6.1f} ms  p90 {p90:6.1f}  p99 {p99:6.1f}   {dict(outcomes)}")
+    cpu_ms = 1e3 * used_s / len(results)
+    print(f"{name:24} p50 {p50:6.1f} ms  p90 {p90:6.1f}  p99 {p99:6.1f}  CPU {cpu_ms:5.1f}  {dict(outcomes)}")
 
 
 async def main(arguments: argparse.Namespace) -> None:
@@ -131,15 +141,17 @@ async def main(arguments: argparse.Namespace) -> None:
     rng = random.Random(arguments.seed)
     stored = [prompt(number, rng) for number in range(arguments.entries)]
     with tempfile.TemporaryDirectory() as state_dir:
-        async with running_cache(state_dir) as stub:
+        async with running_cache(state_dir) as (stub, process):
             print(f"{arguments.entries} entries, {await fill(stub, stored):.0f} puts/s one after the other")
             for num_busy in (0, arguments.busy):
                 with busy_cores(num_busy):
-                    await asyncio.sleep(2 if num_busy else 0)  # until they have imported and compute
+                    await asyncio.sleep(5 if num_busy else 0)  # until they have imported and compute
                     again = [rng.choice(stored) for _ in range(arguments.requests)]
                     new = [prompt(rng.randrange(10**6), rng) for _ in range(arguments.requests)]
-                    report(f"exact, {num_busy} busy", await paced_lookups(stub, again, arguments.rate, rng))
-                    report(f"by meaning, {num_busy} busy", await paced_lookups(stub, new, arguments.rate, rng))
+                    for name, texts in (("exact", again), ("by meaning", new)):
+                        begin_s = cpu_s(process)
+                        results = await paced_lookups(stub, texts, arguments.rate, rng)
+                        report(f"{name}, {num_busy} busy", results, cpu_s(process) - begin_s)
 
 
 if __name__ == "__main__":
