@@ -86,6 +86,10 @@ class DatabaseStore:
         find = partial(statements.find_by_id, tenant=tenant, entry_id=entry_id, now_s=self._wall_clock())
         return await self._read(find)
 
+    async def has_prompts(self, scope: PromptScope) -> bool:
+        """Whether there may be a prompt in a scope."""
+        return await self._read(partial(prompt_statements.find_scope, scope=scope)) is not None
+
     async def neighbours(self, scope: PromptScope, vector: NDArray[np.float32], limit: int) -> list[Neighbour]:
         """The nearest prompts of a scope whose answers have not expired, nearest first."""
         now_s = self._wall_clock()

@@ -42,6 +42,9 @@ class Store(Protocol):
     async def entry(self, tenant: str, entry_id: str) -> StoredEntry | None:
         """The entry of that id, unless it has expired or is another tenant's. Does not count as a use."""
 
+    async def has_prompts(self, scope: PromptScope) -> bool:
+        """Whether there may be a prompt in a scope; False where there certainly is none."""
+
     async def neighbours(self, scope: PromptScope, vector: NDArray[np.float32], limit: int) -> list[Neighbour]:
         """The nearest prompts of a scope whose answers have not expired, nearest first. Does not count as a use."""
 

@@ -146,11 +146,22 @@ async def test_nothing_crosses_tenants_or_contexts(service: Service) -> None:
 
 async def test_a_prompt_is_encoded_once_for_its_tenant_and_again_for_another(service: Service) -> None:
     """Put follows lookup; and how long a lookup takes must not tell what another tenant has asked."""
-    await service.look_up(ASKED)
+    for tenant in ("acme", "other"):
+        await service.put(FAR, tenant=tenant)
+        service.parts.encoder.batches.clear()
+        await service.look_up(ASKED, tenant=tenant)
+        await service.put(ASKED, tenant=tenant)
+        assert service.parts.encoder.batches == [[ASKED]]
+
+
+async def test_where_nothing_is_stored_nothing_is_encoded(service: Service) -> None:
+    """Each turn of a conversation has a context of its own, and is nobody's paraphrase."""
     await service.put(ASKED)
-    assert service.parts.encoder.batches == [[ASKED]]
-    await service.look_up(ASKED, tenant="other")
-    assert service.parts.encoder.batches == [[ASKED], [ASKED]]
+    service.parts.encoder.batches.clear()
+    missed = await service.look_up(NEAR, context="d")
+    assert (missed.outcome, missed.reason) == (MISS, "no prompt that was answered is near")
+    assert service.parts.encoder.batches == []
+    assert (await stats(service)).num_semantic_lookups == 1
 
 
 async def test_a_token_is_worth_nothing_to_another_tenant_and_the_answer_is_kept_all_the_same(
@@ -282,6 +293,7 @@ class HangingEncoder:
 @pytest.mark.parametrize("service", [{"max_lookups": 1}], indirect=True)
 async def test_no_more_lookups_wait_for_a_slow_encoder_than_the_bound_allows(service: Service) -> None:
     """Waiting requests do not pile up; those over the bound have their miss at once."""
+    await service.put(ASKED)
     encoder = service.parts.layer._finder._encoder = HangingEncoder()
     waits = asyncio.create_task(service.look_up(NEAR))
     await encoder.is_asked.wait()
@@ -292,6 +304,7 @@ async def test_no_more_lookups_wait_for_a_slow_encoder_than_the_bound_allows(ser
 @pytest.mark.parametrize("service", [{"budget_s": 0.05}], indirect=True)
 async def test_a_slow_encoder_costs_no_more_than_the_budget(service: Service) -> None:
     """The gateway's 50 ms are not spent waiting."""
+    await service.put(ASKED)
     service.parts.layer._finder._encoder = HangingEncoder()
     assert (await service.look_up(NEAR)).reason == "the lookup by meaning took too long"
     assert (await stats(service)).num_semantic_failures == 1
@@ -299,6 +312,7 @@ async def test_a_slow_encoder_costs_no_more_than_the_budget(service: Service) ->
 
 async def test_a_callers_own_deadline_is_kept(service: Service) -> None:
     """Less time than the budget: a miss in time instead of an error too late."""
+    await service.put(ASKED)
     service.parts.layer._finder._encoder = HangingEncoder()
     request = cache_pb2.LookupRequest(key=key(NEAR), max_error_rate=0.1)
     missed = await service.stub.Lookup(request, timeout=2)

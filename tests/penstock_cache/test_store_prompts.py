@@ -43,6 +43,8 @@ async def test_nothing_is_found_across_tenants_contexts_and_encoders(open_store:
     await put(store, "a", 1, 0)
     for elsewhere in (scope("other"), scope(context="d"), scope(encoder="encoder-2")):
         assert await near(store, [1, 0], within=elsewhere) == []
+        assert not await store.has_prompts(elsewhere)
+    assert await store.has_prompts(scope())
     await put(store, "b", 1, 0, tenant="other")
     await put(store, "c", 1, 0, context="d")
     assert await near(store, [1, 0], within=scope("other")) == ["b"]

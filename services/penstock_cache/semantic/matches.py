@@ -67,8 +67,10 @@ class MatchFinder:
             UnreadablePromptError, EncoderError: of the encoder.
             PenstockError: of the store.
         """
-        prompt = await self._encode(question, is_urgent=True)
         scope = PromptScope(question.tenant, question.context_digest, self._encoder.fingerprint)
+        if not await self._store.has_prompts(scope):
+            return []  # as in most turns of a conversation: its history is nobody else's, and encoding is what costs
+        prompt = await self._encode(question, is_urgent=True)
         found = await self._store.neighbours(scope, prompt.vector, self._num_neighbours)
         near = [neighbour for neighbour in found if neighbour.similarity >= self._min_similarity]
         if not near:
