@@ -72,7 +72,7 @@ class Scenario:
 
     def _run(self, world: SyntheticWorld, requests: list[Prompt], seed: int, change: Change | None = None) -> Run:
         clock = SteppingClock()
-        decider = Decider(rng=random.Random(seed), clock=clock)
+        decider = Decider(rng=random.Random(seed))
         result = replay(
             decider,
             world,

@@ -83,7 +83,7 @@ def make_layer(store: Store, encoder: BatchedEncoder, settings: CacheSettings, s
     """The layer over a store and an encoder."""
     deciders = Deciders(
         store,
-        partial(Decider, rng=random.SystemRandom(), clock=time.time),
+        partial(Decider, rng=random.SystemRandom()),
         clock=time.monotonic,
     )
     explorations = Explorations(

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock_cache.decision.audits import Audits
@@ -39,13 +39,12 @@ class _Assessment:
 
 
 class Decider:
-    """Decides for one tenant and one model. No I/O; the same calls with the same generator and clock decide the same.
+    """Decides for one tenant and one model. No I/O, and no clock: times come with candidates and labels.
 
-    docs/semantic-cache.md has the mathematics.
+    The same calls with the same generator decide the same. docs/semantic-cache.md has the mathematics.
 
     Args:
         rng: draws the audits.
-        clock: wall clock, seconds since the epoch.
         prior: what scores mean before anything was learned.
         tuning: its numbers.
     """
@@ -54,14 +53,12 @@ class Decider:
         self,
         *,
         rng: random.Random,
-        clock: Callable[[], float],
         prior: CalibrationPrior | None = None,
         tuning: Tuning | None = None,
     ) -> None:
         prior = prior or CalibrationPrior()
         self._tuning = tuning or Tuning()
         self._rng = rng
-        self._clock = clock
         self._calibration = Calibration(prior)
         self._clusters = Clusters(capacity=self._tuning.max_clusters, deviation=prior.cluster_deviation)
         self._staleness = Staleness()

@@ -3,7 +3,6 @@
 import random
 
 import pytest
-from fakes.clock import FakeClock
 
 from penstock_cache.decision.candidate import Candidate
 from penstock_cache.decision.decider import Decider
@@ -12,15 +11,9 @@ from penstock_cache.decision.label import Label
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    """The wall clock."""
-    return FakeClock(1000.0)
-
-
-@pytest.fixture
-def decider(clock: FakeClock) -> Decider:
+def decider() -> Decider:
     """One that knows nothing yet."""
-    return Decider(rng=random.Random(1), clock=clock)
+    return Decider(rng=random.Random(1))
 
 
 def _label(score: float, *, is_correct: bool, cluster: str = "c", propensity: float = 1.0) -> Label:
@@ -51,19 +44,19 @@ def test_the_most_probable_candidate_is_chosen_not_the_highest_score(decider: De
 def test_assessing_changes_nothing(decider: Decider) -> None:
     """Who asks for an explanation does not shift what the next one gets."""
     candidates = [Candidate("c", 4.0, 1000.0)]
-    asked = Decider(rng=random.Random(1), clock=FakeClock(1000.0))
+    asked = Decider(rng=random.Random(1))
     for _ in range(30):
         asked.assess(candidates, max_error_rate=0.05)
         one = decider.decide(candidates, max_error_rate=0.05)
         assert asked.decide(candidates, max_error_rate=0.05) == one
 
 
-def test_labels_of_a_store_give_back_what_was_learned(decider: Decider, clock: FakeClock) -> None:
+def test_labels_of_a_store_give_back_what_was_learned(decider: Decider) -> None:
     """After a restart a cluster is trusted, or not, as before."""
     labels = [_label(score, is_correct=score > 0, cluster=f"c{score}") for score in (-2.0, 1.0, 3.0, 4.0)] * 5
     for label in labels:
         decider.learn(label)
-    restored = Decider(rng=random.Random(1), clock=clock)
+    restored = Decider(rng=random.Random(1))
     restored.restore(labels)
     asked = [Candidate("c1.0", 1.0, 1000.0)]
     assert restored.assess(asked, max_error_rate=0.05) == decider.assess(asked, max_error_rate=0.05)
