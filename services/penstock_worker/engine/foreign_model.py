@@ -1,6 +1,5 @@
 """Loads a model of no family of ours through transformers, and makes sure that it runs here as it would there."""
 
-from array import array
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,12 @@ import transformers
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.kv_cache import KvCache
-from penstock_worker.engine.model_runner import ModelRunner
-from penstock_worker.engine.plan import Chunk, StepPlan
+from penstock_worker.engine.foreign_check import check_against_transformers
 from penstock_worker.models.attention_config import AttentionConfig, Windows
 from penstock_worker.models.decoder_config import SLIDING
 from penstock_worker.models.foreign_config import ForeignConfig
 from penstock_worker.models.foreign_decoder import ATTENTION_NAME, AttentionCall, ForeignDecoder
 from penstock_worker.models.model_shape import RunnableModel
-
-_BLOCK_SIZE = 8
-_NUM_CHECK_TOKENS = 40
-_MAX_CHECK_TOKENS = 640
-_TOLERANCES = {torch.float32: 1e-3}
-_HALF_PRECISION_TOLERANCE = 5e-2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +46,7 @@ def load_foreign_model(
         with torch.inference_mode():
             calls = decoder.probe()
             shape, attention = _shape(module, calls, config), _attention(module, calls)
-            _check(decoder, shape, attention, dtype=dtype, device=device)
+            check_against_transformers(decoder, shape, attention, dtype=dtype, device=device)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(architecture, f"it failed on a short text: {error}") from error
     return RunnableModel(
@@ -135,43 +126,6 @@ def _lacks_window(module: PreTrainedModel, windows: Windows) -> bool:
     if not layer_types:
         return not any(windows)
     return any(window is None and kind == SLIDING for window, kind in zip(windows, layer_types, strict=True))
-
-
-def _check(
-    decoder: ForeignDecoder,
-    shape: ForeignShape,
-    attention: AttentionConfig,
-    *,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> None:
-    """Compares two sequences, computed together in chunks, with what transformers says of each alone.
-
-    Each is longer than the windows where those are short, so that a window which only transformers' masks know shows.
-    """
-    longest_window = max((window for window in attention.windows if window is not None), default=0)
-    wanted = min(max(_NUM_CHECK_TOKENS, longest_window + _BLOCK_SIZE), _MAX_CHECK_TOKENS, shape.context_length)
-    sequences = [[(step * index + 1) % shape.vocab_size for index in range(wanted)] for step in (7, 11)]
-    num_blocks = -(-wanted // _BLOCK_SIZE)
-    size = (shape.num_layers, 2 * num_blocks + 1, _BLOCK_SIZE, 2 * shape.num_kv_heads, shape.head_dim)
-    runner = ModelRunner(decoder, KvCache(torch.empty(size, dtype=dtype, device=device)), attention)
-    for begin, end in ((0, wanted // 2), (wanted // 2, wanted)):
-        chunks = [
-            Chunk(
-                key,
-                array("q", tokens[begin:end]),
-                begin,
-                array("q", range(key * num_blocks, (key + 1) * num_blocks)),
-                end - begin,
-            )
-            for key, tokens in enumerate(sequences)
-        ]
-        values = runner.run(StepPlan(chunks, [] if begin else list(range(2 * num_blocks)))).values
-        for tokens, ours in zip(sequences, values.chunk(2), strict=True):
-            theirs = decoder.reference_logits(torch.tensor(tokens, device=device))[begin:end]
-            error = float(((ours - theirs).norm(dim=-1) / theirs.norm(dim=-1)).median())
-            if not error <= _TOLERANCES.get(dtype, _HALF_PRECISION_TOLERANCE):
-                raise ValueError(f"its logits differ from transformers' own by {error:.0e} with paged attention")
 
 
 def _refused(architecture: str, reason: str) -> InvalidArgumentError:
