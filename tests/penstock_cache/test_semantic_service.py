@@ -332,6 +332,7 @@ async def test_what_an_exploration_showed_may_be_lost_and_the_answer_is_not(
     monkeypatch.setattr(service.store, "add_label", fail)
     stored = await service.put(NEAR, exploration_token=explored.exploration_token)
     assert (stored.is_stored, stored.HasField("is_equivalent")) == (True, False)
+    assert (await stats(service)).num_labels == 0
 
 
 async def test_counters_tell_hits_explorations_audits_and_how_often_the_cache_is_wrong(service: Service) -> None:

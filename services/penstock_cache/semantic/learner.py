@@ -108,13 +108,13 @@ class Learner:
         return None if entry is None else await self._comparison.are_equivalent(texts, self._texts_of(entry.answer))
 
     async def _learn(self, exploration: Exploration, *, is_correct: bool) -> None:
+        label = Label(
+            exploration.cluster, exploration.score, is_correct, exploration.propensity, time_s=self._wall_clock()
+        )
+        await self._deciders.learn(exploration.tenant, exploration.model, label)
         tally = self.tallies[exploration.tenant]
         tally.num_labels += 1
         tally.num_wrong_labels += not is_correct
         if exploration.is_audit:
             tally.num_audits += 1
             tally.num_wrong_audits += not is_correct
-        label = Label(
-            exploration.cluster, exploration.score, is_correct, exploration.propensity, time_s=self._wall_clock()
-        )
-        await self._deciders.learn(exploration.tenant, exploration.model, label)
