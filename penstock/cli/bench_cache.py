@@ -31,7 +31,7 @@ from penstock.local.record import load_state
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import FailedPreconditionError
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,12 @@ from penstock.bench.cache.replay import Replay
 from penstock.bench.cache.settings import Labels, ReplaySettings
 from penstock.bench.cache.traffic import make_traffic
 
-_PROBE = "a prompt that shows whether answers are found by meaning"
+_PROBE = "are answers found"
 _PROBE_POLICY = Policy(PolicyKind.MIN_SIMILARITY, 0.5)
 _PAUSE_S = 0.2
+# The reason of a service that is going to have a semantic layer; with any other there is little to wait for.
+_LOADING = "the encoder is being loaded"
+_LOADING_PATIENCE_S = 180.0
 
 
 class NoSemanticLayerError(Exception):
@@ -99,7 +102,7 @@ class CacheBench:
 
         Args:
             on_progress: is told after each request.
-            patience_s: how long the semantic layer may take to come.
+            patience_s: how long the semantic layer may take to come; more while its encoder is loaded.
 
         Raises:
             PenstockError: a call failed.
@@ -146,14 +149,15 @@ class CacheBench:
 
     def _wait_for_semantic_layer(self, patience_s: float) -> None:
         """An encoder takes seconds to load, and the exact layer serves meanwhile."""
-        give_up_s = time.monotonic() + patience_s
+        began_s = time.monotonic()
         with self._tenant() as tenant:
             while True:
                 self._client.put(tenant, _PROBE, _PROBE)
-                looked = self._client.look_up(tenant, f"{_PROBE}?", _PROBE_POLICY)
+                looked = self._client.look_up(tenant, f"{_PROBE} now", _PROBE_POLICY)
                 if looked.outcome is Outcome.SEMANTIC_HIT:
                     return
-                if time.monotonic() > give_up_s:
+                allowed_s = _LOADING_PATIENCE_S if looked.reason == _LOADING else patience_s
+                if time.monotonic() - began_s > allowed_s:
                     raise NoSemanticLayerError(looked.reason)
                 time.sleep(_PAUSE_S)
 
