@@ -1,6 +1,7 @@
 """What a lookup by meaning costs: the service as a process, all-MiniLM, prompts of the development set, and busy cores.
 
 python bench/semantic_lookup.py --entries 1000 --requests 300 --rate 10 --busy 2
+python bench/semantic_lookup.py --prefill 100000   # besides, written straight into the store before the service starts
 """
 
 import argparse
@@ -16,12 +17,21 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import grpc
+import numpy as np
 import psutil
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock.types.v1 import types_pb2
+from penstock_cache.database_store import DatabaseStore
+from penstock_cache.entries import ExactKey, NewEntry, PromptScope, SemanticPart
+from penstock_cache.semantic.graph_files import GraphFiles
+from penstock_cache.semantic.prompts import EncodedPrompt
+from penstock_cache.settings import CacheSettings
+from penstock_cache.sqlite_database import SqliteDatabase
+from penstock_cache.wiring import load_encoder
 
 _LOADING = "the encoder is being loaded"
 # What an engine does all day, on one thread, until it is ended.
@@ -33,6 +43,9 @@ while True:
     a @ b
 """
 _THINGS = ("order", "contract", "router", "invoice", "ticket", "refund", "parcel", "account", "card", "policy")
+_CHOICE = cache_pb2.CachedChoice(text="x" * 400, finish_reason=types_pb2.FINISH_REASON_STOP)
+_NUM_ENCODED = 1_000
+_MAX_BYTES = 1 << 33
 _ASKS = (
     "How do I cancel my {} of number {}?",
     "What does {} {} cost per month?",
@@ -73,6 +86,7 @@ async def running_cache(
         "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
         "PENSTOCK_CACHE_SEMANTIC": "1",
         "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "1",  # to see what is over the usual budget
+        "PENSTOCK_CACHE_MAX_BYTES": str(_MAX_BYTES),
         "PENSTOCK_LOG_JSON": "1",
         "PENSTOCK_STATE_DIR": state_dir,
     }
@@ -100,12 +114,38 @@ async def look_up(stub: "cache_pb2_grpc.CacheServiceAsyncStub", text: str) -> tu
 
 async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str]) -> float:
     """Stores an answer to each prompt; answers per second."""
-    choice = cache_pb2.CachedChoice(text="x" * 400, finish_reason=types_pb2.FINISH_REASON_STOP)
-    answer = cache_pb2.CachedAnswer(choices=[choice], model_revision="r")
+    answer = cache_pb2.CachedAnswer(choices=[_CHOICE], model_revision="r")
     begin_s = time.perf_counter()
     for text in texts:
         await stub.Put(cache_pb2.PutRequest(key=key(text), answer=answer))
     return len(texts) / (time.perf_counter() - begin_s)
+
+
+async def prefill(state_dir: Path, count: int, rng: random.Random) -> None:
+    """Stores so many prompts without the service: a thousand that are encoded, and others around them."""
+    encoder = load_encoder(CacheSettings())
+    texts = [prompt(10**6 + number, rng) for number in range(min(count, _NUM_ENCODED))]
+    encoded = [each for first in range(0, len(texts), 8) for each in encoder.run(texts[first : first + 8])]
+    drawn = np.random.default_rng(0)
+    database = SqliteDatabase(state_dir / "cache.db", num_readers=2, max_writes=512, make_graphs=GraphFiles)
+    store = DatabaseStore(database, max_bytes=_MAX_BYTES, max_pending=256, wall_clock=time.time)
+    answer = cache_pb2.CachedAnswer(choices=[_CHOICE], model_revision="r").SerializeToString()
+
+    async def lane(numbers: Iterator[int]) -> None:
+        for number in numbers:
+            like = encoded[number % len(encoded)]
+            assert isinstance(like, EncodedPrompt)
+            noise = drawn.standard_normal(like.vector.shape, np.float32)
+            vector = like.vector + 0.6 * noise / np.linalg.norm(noise)
+            near = EncodedPrompt(f"{like.text} {number}", vector / np.linalg.norm(vector), like.detail)
+            part = SemanticPart(bytes(32), near, encoder.fingerprint)
+            digest = hashlib.sha256(near.text.encode()).digest()
+            await store.put(NewEntry(ExactKey("bench", digest), "r", answer, 86400.0, (), 80, part))
+
+    numbers = iter(range(count))
+    await asyncio.gather(*(lane(numbers) for _ in range(64)))
+    await store.neighbours(PromptScope("bench", bytes(32), encoder.fingerprint), encoded[0].vector, 8)
+    await asyncio.to_thread(store.close)
 
 
 async def paced_lookups(
@@ -141,8 +181,12 @@ async def main(arguments: argparse.Namespace) -> None:
     rng = random.Random(arguments.seed)
     stored = [prompt(number, rng) for number in range(arguments.entries)]
     with tempfile.TemporaryDirectory() as state_dir:
+        if arguments.prefill:
+            await prefill(Path(state_dir), arguments.prefill, rng)
         async with running_cache(state_dir) as (stub, process):
-            print(f"{arguments.entries} entries, {await fill(stub, stored):.0f} puts/s one after the other")
+            print(
+                f"{arguments.prefill + arguments.entries} entries, {await fill(stub, stored):.0f} puts/s one after the other"
+            )
             for num_busy in (0, arguments.busy):
                 with busy_cores(num_busy):
                     await asyncio.sleep(5 if num_busy else 0)  # until they have imported and compute
@@ -157,6 +201,7 @@ async def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=1000, help="prompts that are stored")
+    parser.add_argument("--prefill", type=int, default=0, help="prompts that are stored before the service starts")
     parser.add_argument("--requests", type=int, default=300, help="lookups of each kind")
     parser.add_argument("--rate", type=float, default=10.0, help="lookups a second, at random moments")
     parser.add_argument("--busy", type=int, default=2, help="processes that compute beside it, on one thread each")
