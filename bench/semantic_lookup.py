@@ -184,9 +184,8 @@ async def main(arguments: argparse.Namespace) -> None:
         if arguments.prefill:
             await prefill(Path(state_dir), arguments.prefill, rng)
         async with running_cache(state_dir) as (stub, process):
-            print(
-                f"{arguments.prefill + arguments.entries} entries, {await fill(stub, stored):.0f} puts/s one after the other"
-            )
+            puts_per_s = await fill(stub, stored)
+            print(f"{arguments.prefill + len(stored)} entries, {puts_per_s:.0f} puts/s one after the other")
             for num_busy in (0, arguments.busy):
                 with busy_cores(num_busy):
                     await asyncio.sleep(5 if num_busy else 0)  # until they have imported and compute
