@@ -49,6 +49,7 @@ class FleetAdapters:
         self._publish = publish
         self._limit_s = limit_s
         self._wanted: dict[str, _Wanted] = {}
+        self._unread: dict[str, Path] = {}  # could not be read at the start, and may be at the next
         self._lock = asyncio.Lock()  # one change at a time; a replica that comes up is such a change
         self._log = get_logger("fleet")
 
@@ -57,8 +58,11 @@ class FleetAdapters:
         for name, path in self._list.read().items():
             try:
                 self._wanted[name] = await self._inspect(name, path)
-            except PenstockError as error:
+            except InvalidArgumentError as error:
                 self._log.error("an adapter is left out", adapter=name, reason=str(error))
+            except (PenstockError, OSError) as error:
+                self._log.error("an adapter is left out for this run", adapter=name, reason=str(error))
+                self._unread[name] = path
         if self._wanted:
             self._publish_wanted()
 
@@ -83,6 +87,7 @@ class FleetAdapters:
             try:
                 _raise_first(await asyncio.shield(loads))
                 self._wanted[name] = wanted
+                self._unread.pop(name, None)
                 self._keep()
             except BaseException:  # the caller may have gone, too
                 await asyncio.wait([loads])  # what goes on loading could not be unloaded yet
@@ -151,7 +156,7 @@ class FleetAdapters:
                 self._log.error("unloading an adapter failed", adapter=name, exc_info=result)
 
     def _keep(self) -> None:
-        self._list.write({name: wanted.path for name, wanted in self._wanted.items()})
+        self._list.write(self._unread | {name: wanted.path for name, wanted in self._wanted.items()})
         self._publish_wanted()
 
     def _publish_wanted(self) -> None:

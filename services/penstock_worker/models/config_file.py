@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.unreadable import unreadable
 
 _MAX_FILE_BYTES = 16 * 1024 * 1024
 # Beyond these no checkpoint goes. Lists are made as long as these say before any tensor shows that it cannot be true.
@@ -21,6 +22,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
     Raises:
         InvalidArgumentError: it is not there, too large, or no JSON object.
+        UnavailableError: it cannot be read now.
     """
     allowed = "a JSON object in a file of at most 16 MiB"
     try:
@@ -28,7 +30,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             raise InvalidArgumentError(str(path), "a larger file", allowed)
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise InvalidArgumentError(str(path), error.strerror, allowed) from None
+        raise unreadable(path, error, allowed) from None
     except (ValueError, RecursionError):
         raise InvalidArgumentError(str(path), "no JSON", allowed) from None
     if not isinstance(content, dict):

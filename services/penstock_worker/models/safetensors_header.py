@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.unreadable import unreadable
 
 _MAX_HEADER_BYTES = 100_000_000  # the format's own bound
 _LENGTH_BYTES = 8
@@ -22,6 +23,7 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
 
     Raises:
         InvalidArgumentError: it is not there, or is no safetensors file.
+        UnavailableError: it cannot be read now.
     """
     try:
         with path.open("rb") as file:
@@ -30,6 +32,6 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
         entries.pop("__metadata__", None)
         return {name: TensorEntry(str(entry["dtype"]), tuple(entry["shape"])) for name, entry in entries.items()}
     except OSError as error:
-        raise InvalidArgumentError(str(path), error.strerror, "a safetensors file") from None
+        raise unreadable(path, error, "a safetensors file") from None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         raise InvalidArgumentError(str(path), "something else", "a safetensors file") from None

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 from fakes.adapters import save_adapter
@@ -157,6 +158,22 @@ async def test_adapter_that_a_starting_replica_cannot_load_now_stays_wanted(
     await fleet.adapters.bring(started)
     assert list(started.adapters) == ["law"]
     assert make_fleet().list_on_disk() == ["law"]
+
+
+async def test_adapter_that_cannot_be_read_at_the_start_stays_on_the_list(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path, tmp_path: Path
+) -> None:
+    """A disk that fails for a moment takes nothing away for good; what is no adapter any more is forgotten."""
+    fleet = make_fleet()
+    for name in ("failing", "broken"):
+        await fleet.adapters.load(name, copytree(adapter_dir, tmp_path / name))
+        (tmp_path / name / "adapter_config.json").unlink()
+    (tmp_path / "failing/adapter_config.json").symlink_to("/proc/self/mem")  # to read it is an input/output error
+    restarted = make_fleet()
+    await restarted.adapters.restore()
+    await restarted.adapters.load("law", adapter_dir)
+    assert restarted.published == [["law"]]
+    assert restarted.list_on_disk() == ["failing", "law"]
 
 
 async def test_replica_that_hangs_holds_up_nobody_for_ever(model_dir: Path, adapter_dir: Path, tmp_path: Path) -> None:
