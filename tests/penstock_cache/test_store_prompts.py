@@ -14,7 +14,7 @@ from penstock_cache.store import Store
 pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
 
 
-async def put(store: Store, text: str, x: float, y: float, **options: str | float) -> str:
+async def put(store: Store, text: str, x: float, y: float, **options: str | float | tuple[str, ...]) -> str:
     """Keeps an entry whose prompt points to (x, y)."""
     part = {name: options.pop(name) for name in ("context", "encoder", "cluster") if name in options}
     entry_id = await store.put(entry(text, semantic=semantic(text, [x, y], **part), **options))  # type: ignore[arg-type]
@@ -69,6 +69,17 @@ async def test_neighbours_follow_every_change(open_store: OpenStore, clock: Fake
     assert await near(store, [1, 0]) == []
     await put(store, "d", 1, 0)
     assert await near(store, [1, 0]) == ["d"]
+
+
+async def test_many_that_are_gone_do_not_hide_the_one_that_is_left(open_store: OpenStore) -> None:
+    """A model's revision, a tag or an encoder goes with hundreds of prompts at once."""
+    store = open_store()
+    await asyncio.gather(*(put(store, f"{number}", 1, 0, tags=("gone",)) for number in range(60)))
+    await asyncio.gather(*(put(store, f"{number}", 1, 0, tags=("gone",)) for number in range(60, 120)))
+    await put(store, "left", 0, 1)
+    assert "left" not in await near(store, [1, 0])
+    await store.invalidate("acme", Selector(SelectBy.TAG, "gone"))
+    assert await near(store, [1, 0]) == ["left"]
 
 
 async def test_neighbours_are_found_after_a_restart(open_store: OpenStore) -> None:

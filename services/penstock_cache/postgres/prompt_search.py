@@ -9,7 +9,7 @@ from penstock_cache.postgres.connection import PostgresConnection
 from penstock_cache.semantic.prompts import EncodedPrompt
 
 # So that those which expired since the last sweep, and those that an index misplaces, leave enough.
-_OVERSAMPLING = 4
+_OVERSAMPLING = 2
 MIN_INDEX_SIZE = 5_000
 # Held by whoever makes indexes, among all instances: "pnsidx" in ASCII.
 _INDEX_LOCK = 0x706E73696478
@@ -54,9 +54,11 @@ def index_large_scopes(connection: PostgresConnection, min_size: int) -> None:
         for scope, is_valid in indexed.items():
             if scope not in sizes or not is_valid:
                 connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS prompts_near_{scope:d}")
-        for scope, size in sizes.items():
-            if size >= min_size and not indexed.get(scope):
-                _make_index(connection, scope)
+        large = [scope for scope, size in sizes.items() if size >= min_size and not indexed.get(scope)]
+        for scope in large:
+            _make_index(connection, scope)
+        if large:
+            connection.execute("ANALYZE prompts")  # a planner that takes a scope for small does not look at its index
     finally:
         connection.execute("RESET statement_timeout")
         connection.execute("SELECT pg_advisory_unlock(?)", (_INDEX_LOCK,))
