@@ -170,7 +170,7 @@ async def session_paced(worker_address: str) -> Paced:
     latencies: list[float] = []
     async with grpc.aio.insecure_channel(worker_address) as channel:
         call = worker_pb2_grpc.WorkerServiceStub(channel).Session()
-        opening = worker_pb2.Open(contract_version=1, gateway_id="bench", tokenizer_fingerprint=TOKENIZER_FINGERPRINT)
+        opening = worker_pb2.Open(contract_version=2, gateway_id="bench", tokenizer_fingerprint=TOKENIZER_FINGERPRINT)
         await call.write(worker_pb2.SessionRequest(open=opening))
         await call.read()
         await call.write(worker_pb2.SessionRequest(submit=worker_pb2.Submit(credit_epoch=1, groups=_groups())))

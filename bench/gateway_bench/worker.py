@@ -97,7 +97,7 @@ class StubWorker(worker_pb2_grpc.WorkerServiceServicer):
 
     def _hello(self) -> worker_pb2.Hello:
         return worker_pb2.Hello(
-            contract_version=1,
+            contract_version=2,
             replica_id=self._model,
             incarnation=1,
             model=self._model,

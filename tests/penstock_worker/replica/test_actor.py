@@ -33,11 +33,20 @@ def actor(tmp_path: Path) -> ReplicaActor:
 
 
 async def test_adapter_that_does_not_fit_is_a_failure_with_its_reason(actor: ReplicaActor) -> None:
-    """The replica serves on without it, and the operator hears why."""
+    """The replica serves on without it, and the operator hears why. There may be room for it later."""
     engine: Any = SimpleNamespace(adapters=AdapterTable(FullLoader()))
     actor._engine = engine
     expected = "loading adapter law failed: RuntimeError('CUDA out of memory')"
-    assert await actor.load_adapter(LAW, Path("law")) == LoadFailure(expected)
+    assert await actor.load_adapter(LAW, Path("law")) == LoadFailure(expected, is_passing=True)
+
+
+async def test_adapter_that_is_refused_is_so_for_good(actor: ReplicaActor) -> None:
+    """No attempt will find another answer, so the fleet withdraws it."""
+    engine: Any = SimpleNamespace(adapters=AdapterTable())
+    actor._engine = engine
+    failure = await actor.load_adapter(LAW, Path("law"))
+    assert failure is not None
+    assert (failure.is_passing, "takes no adapters" in failure.message) == (False, True)
 
 
 async def test_process_that_was_just_started_says_so(actor: ReplicaActor) -> None:

@@ -329,7 +329,7 @@ async def test_bytes_that_are_no_message_end_their_session_alone(replica: Runnin
     """The sender hears what was wrong; the engine and the other sessions go on."""
     channel = await replica.channel()
     call = channel.stream_stream("/penstock.worker.v1.WorkerService/Session")()
-    opening = worker_pb2.Open(contract_version=1, gateway_id="raw", tokenizer_fingerprint=FINGERPRINT)
+    opening = worker_pb2.Open(contract_version=2, gateway_id="raw", tokenizer_fingerprint=FINGERPRINT)
     await call.write(worker_pb2.SessionRequest(open=opening).SerializeToString())
     assert worker_pb2.SessionResponse.FromString(await call.read()).WhichOneof("message") == "hello"
     await call.write(b"\xff\xff\xff")
