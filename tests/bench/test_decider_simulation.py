@@ -20,7 +20,7 @@ def test_the_error_rate_is_kept_and_used(max_error_rate: float) -> None:
     """Each prompt once, from a cold start: that is the promise, and a cache that never serves keeps it too easily."""
     seen = figures(Scenario(max_error_rate=max_error_rate).uniform(2).result, max_error_rate)
     assert seen.error_rate <= max_error_rate
-    assert seen.hit_rate > seen.best_threshold - 0.2
+    assert seen.hit_rate > 0.25
 
 
 def test_a_verifier_that_is_too_sure_is_found_out() -> None:

@@ -11,7 +11,7 @@ class CalibrationPrior:
 
     Attributes:
         mean: of intercept, slope and bends.
-        deviation: standard deviations of the same, independent: twice what they are between sets of prompts.
+        deviation: standard deviations of the same, independent; two to four times those between sets of prompts.
         knees: scores from which on the slope may be another one: above them lies what is served.
         cluster_deviation: standard deviation of the clusters' effects.
         lapse_share: of pairs whose scores mean nothing.
@@ -19,8 +19,8 @@ class CalibrationPrior:
         drift_per_label: variance that each label adds, as a share of the prior's: what was learned long ago fades.
     """
 
-    mean: tuple[float, ...] = (0.05, 0.83, 0.06, 0.66, 0.0)
-    deviation: tuple[float, ...] = (0.4, 0.25, 0.35, 0.45, 0.45)
+    mean: tuple[float, ...] = (0.0, 1.0, 0.0, 0.0, 0.0)
+    deviation: tuple[float, ...] = (0.7, 0.25, 0.5, 0.5, 0.5)
     knees: tuple[float, ...] = (0.0, 2.0, 4.0)
     cluster_deviation: float = 0.7
     lapse_share: float = 0.003
