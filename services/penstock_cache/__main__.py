@@ -119,12 +119,15 @@ async def _run_semantic(store: Store, door: SemanticDoor, settings: CacheSetting
     log = get_logger("semantic")
     with ExitStack() as stack:
         try:
-            encoder = wiring.make_encoder(await asyncio.to_thread(wiring.load_encoder, settings), stack)
+            model, verifier = await asyncio.to_thread(wiring.load_models, settings)
+            encoder = wiring.make_encoder(model, stack)
         except Exception as error:
-            door.reason = "the encoder could not be loaded"
-            log.exception("the encoder could not be loaded: answers are found exactly only", error=str(error))
+            door.reason = "the encoder or the verifier could not be loaded"
+            log.exception(
+                "the encoder or the verifier could not be loaded: answers are found exactly only", error=str(error)
+            )
             return
-        door.open(wiring.make_layer(store, encoder, settings, stack))
+        door.open(wiring.make_layer(store, encoder, verifier, settings, stack))
         log.info("answers are found by meaning", encoder=encoder.fingerprint[:16])
         await Reembedding(store, encoder, interval_s=_REEMBEDDING_INTERVAL_S).run()
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock_cache import convert
 from penstock_cache.decision.decider import Decider
@@ -20,9 +21,13 @@ from penstock_cache.semantic.explorations import Explorations
 from penstock_cache.semantic.layer import SemanticLayer
 from penstock_cache.semantic.learner import Learner
 from penstock_cache.semantic.matches import MatchFinder
+from penstock_cache.semantic.verifier import Verifier
 from penstock_cache.settings import CacheSettings
 from penstock_cache.store import Store
 from penstock_shared.errors import FailedPreconditionError
+
+if TYPE_CHECKING:
+    from penstock_cache.semantic.verification.trained_verifier import TrainedVerifier
 
 # An answer is put in the background, and its gateway waits two seconds for it.
 _PUT_BUDGET_S = 0.5
@@ -57,21 +62,25 @@ def wants_semantic(settings: CacheSettings) -> bool:
     return not missing
 
 
-def load_encoder(settings: CacheSettings) -> EncoderModel:
-    """The encoder; takes seconds.
+def load_models(settings: CacheSettings) -> tuple[EncoderModel, Verifier]:
+    """The encoder, and the verifier that reads what it makes; takes seconds.
+
+    The trained verifier knows the default encoder only; another one's prompts are told apart by their cosine.
 
     Raises:
-        FailedPreconditionError: the directory holds none.
+        FailedPreconditionError: the directory holds no encoder, or the verifier's weights are missing.
     """
     from penstock_cache.semantic.transformer_encoder import TransformerEncoder  # noqa: PLC0415 - torch, transformers
 
+    trained = None if settings.encoder_dir else _trained_verifier()
     encoder = TransformerEncoder(
         settings.encoder_dir or _default_encoder_dir(),
         max_tokens=settings.encoder_max_tokens,
         num_threads=settings.encoder_threads,
+        detail=trained.codec if trained else None,
     )
     encoder.run(["the first pass takes longer than a lookup may"])
-    return encoder
+    return encoder, trained or CosineVerifier()
 
 
 def make_encoder(model: EncoderModel, stack: ExitStack) -> BatchedEncoder:
@@ -79,8 +88,10 @@ def make_encoder(model: EncoderModel, stack: ExitStack) -> BatchedEncoder:
     return BatchedEncoder(model, _thread("cache-encoder", stack))
 
 
-def make_layer(store: Store, encoder: BatchedEncoder, settings: CacheSettings, stack: ExitStack) -> SemanticLayer:
-    """The layer over a store and an encoder."""
+def make_layer(
+    store: Store, encoder: BatchedEncoder, verifier: Verifier, settings: CacheSettings, stack: ExitStack
+) -> SemanticLayer:
+    """The layer over a store, an encoder and a verifier."""
     deciders = Deciders(
         store,
         partial(Decider, rng=random.SystemRandom()),
@@ -98,7 +109,7 @@ def make_layer(store: Store, encoder: BatchedEncoder, settings: CacheSettings, s
         finder=MatchFinder(
             store,
             encoder,
-            CosineVerifier(),
+            verifier,
             _thread("cache-verifier", stack),
             num_neighbours=_NUM_NEIGHBOURS,
             min_similarity=_MIN_SIMILARITY,
@@ -116,6 +127,13 @@ def make_layer(store: Store, encoder: BatchedEncoder, settings: CacheSettings, s
         put_budget_s=_PUT_BUDGET_S,
         max_lookups=settings.max_semantic_lookups,
     )
+
+
+def _trained_verifier() -> "TrainedVerifier":
+    from penstock_cache.semantic.verification.trained_verifier import load_verifier  # noqa: PLC0415 - safetensors
+    from penstock_cache.semantic.verification.weights import verifier_weights  # noqa: PLC0415 - goes with the above
+
+    return load_verifier(verifier_weights())
 
 
 def _default_encoder_dir() -> Path:

@@ -1,0 +1,1 @@
+"""The trained verifier: does a stored prompt's answer serve this prompt?"""
