@@ -31,7 +31,7 @@ from penstock_cache.semantic.graph_files import GraphFiles
 from penstock_cache.semantic.prompts import EncodedPrompt
 from penstock_cache.settings import CacheSettings
 from penstock_cache.sqlite_database import SqliteDatabase
-from penstock_cache.wiring import load_encoder
+from penstock_cache.wiring import load_models
 
 _LOADING = "the encoder is being loaded"
 # What an engine does all day, on one thread, until it is ended.
@@ -123,7 +123,7 @@ async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str]) -
 
 async def prefill(state_dir: Path, count: int, rng: random.Random) -> None:
     """Stores so many prompts without the service: a thousand that are encoded, and others around them."""
-    encoder = load_encoder(CacheSettings())
+    encoder, _ = load_models(CacheSettings())
     texts = [prompt(10**6 + number, rng) for number in range(min(count, _NUM_ENCODED))]
     encoded = [each for first in range(0, len(texts), 8) for each in encoder.run(texts[first : first + 8])]
     drawn = np.random.default_rng(0)
