@@ -1,0 +1,18 @@
+"""Words of a prompt and the tokens that they are made of."""
+
+import numpy as np
+import pytest
+
+from penstock_cache.semantic.verification.prompt_words import prompt_words
+from penstock_cache.semantic.verification.token_codec import StoredTokens
+
+
+def test_a_word_has_the_mean_of_its_own_tokens_also_where_words_touch() -> None:
+    """The encoder splits rare words; a sign stands at its number without a space; punctuation is no word."""
+    spans = np.array([[0, 1], [1, 2], [3, 6], [6, 8], [8, 9]])
+    vectors = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [-1, 0]], np.float32).reshape(5, 1, 2)
+    found = prompt_words("4% taxes?", StoredTokens(np.zeros(5, np.int64), spans, vectors), {"tax": 0.5}, 0.9)
+    assert found.words == ["4", "%", "taxes"]
+    assert found.vectors[:2, 0].tolist() == [[1, 0], [0, 1]]
+    assert found.vectors[2, 0] == pytest.approx([0.5**0.5, 0.5**0.5])
+    assert found.weights == pytest.approx([0.15 * 0.9, 0.9, 0.5])
