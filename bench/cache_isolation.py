@@ -316,7 +316,7 @@ async def main(arguments: argparse.Namespace) -> int:
         f"{timing.median_unknown_ms:.2f} ms, {timing.num_pairs} each, p = {timing.p_value:.3f}"
     )
     if arguments.json:
-        report = asdict(attempts) | {"num_lost": num_lost, "timing": asdict(timing), "seed": arguments.seed}
+        report = vars(attempts) | {"num_lost": num_lost, "timing": asdict(timing), "seed": arguments.seed}
         arguments.json.write_text(json.dumps(report) + "\n")
     return int(bool(attempts.leaks or num_lost))
 
