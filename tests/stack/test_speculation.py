@@ -28,7 +28,12 @@ def test_drafts_change_no_answer_and_are_counted(drafting_stack: RunningStack) -
     prompt = AutoTokenizer.from_pretrained(pocket_model_dir())(_TEXT)["input_ids"]
     with drafting_stack.client() as client:
         answer = client.generate(
-            token_ids=prompt, max_tokens=_NUM_TOKENS, temperature=0, cache="bypass", ignore_eos=True
+            token_ids=prompt,
+            max_tokens=_NUM_TOKENS,
+            temperature=0,
+            cache="bypass",
+            ignore_eos=True,
+            return_token_ids=True,
         )
     assert len(answer.token_ids) == _NUM_TOKENS
     assert_greedy_equal(ReferenceModel(pocket_model_dir()), prompt, answer.token_ids)
