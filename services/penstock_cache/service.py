@@ -21,7 +21,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 _NO_EXACT_ANSWER = "no answer to this very request is stored"
 # Of a caller's time; the rest is for the way back.
-_SHARE_OF_TIME = 0.9
+_SHARE_OF_TIME = 0.8
 
 
 class CacheServicer(cache_pb2_grpc.CacheServiceServicer):

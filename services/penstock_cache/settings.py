@@ -26,7 +26,8 @@ class CacheSettings(ServiceSettings):
         encoder_dir: a Hugging Face encoder, safetensors only; unset: all-MiniLM-L6-v2 of that extra.
         encoder_max_tokens: longer prompts are found exactly only.
         encoder_threads: how many threads encode one batch.
-        semantic_budget_s: the longest that a lookup by meaning may take; the gateway waits for 50 ms in all.
+        semantic_budget_s: the longest that a lookup by meaning may take; and never more than four fifths of the
+            caller's time, which are 40 ms of a gateway's.
         max_semantic_lookups: how many may be under way.
         exploration_lifetime_s: how long a model's answer may take to be compared with a stored one.
     """
@@ -45,6 +46,6 @@ class CacheSettings(ServiceSettings):
     encoder_dir: Path | None = None
     encoder_max_tokens: int = Field(256, ge=8, le=8192)
     encoder_threads: int = Field(1, ge=1, le=64)
-    semantic_budget_s: float = Field(0.04, gt=0, le=10)
+    semantic_budget_s: float = Field(1.0, gt=0, le=10)
     max_semantic_lookups: int = Field(64, ge=1, le=4096)
     exploration_lifetime_s: float = Field(600.0, gt=0)
