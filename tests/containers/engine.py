@@ -90,7 +90,7 @@ class Deployment:
     engine: Engine
     secrets: Path
     project: str = field(default_factory=lambda: f"penstock-test-{os.getpid()}")
-    ports: Ports = field(default_factory=lambda: resolve_ports(Ports(0, 0, 0, 0, 0), random.Random()))
+    ports: Ports = field(default_factory=lambda: resolve_ports(Ports(0, 0, 0, 0, 0, 0), random.Random()))
 
     @property
     def address(self) -> str:
