@@ -250,6 +250,8 @@ async def test_an_exploration_that_cannot_be_reported_is_counted_as_unknown(
     cache.put_gate.set()
     metrics, line = deployment.gateway._metrics, 'penstock_gateway_cache_explorations_total{result="unknown"} 1.0'
     await deployment.until(lambda: line in metrics.render().decode())
+    rendered = metrics.render().decode()
+    assert not any(f'explorations_total{{result="{result}"}}' in rendered for result in ("right", "wrong"))
 
 
 async def test_the_span_says_what_was_decided_and_why(start: StartDeployment, cache: ScriptedCache) -> None:

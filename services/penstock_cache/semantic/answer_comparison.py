@@ -94,8 +94,6 @@ def _agree(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
     return whole >= _MIN_SIMILARITY and float(worst) >= _MIN_SENTENCE_SIMILARITY
 
 
-def _unit_mean(
-    vectors: NDArray[np.float32],
-) -> NDArray[np.float32]:
+def _unit_mean(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     mean = vectors.mean(axis=0)
     return np.asarray(mean / np.linalg.norm(mean), np.float32)
