@@ -54,7 +54,19 @@ class Decoder:
         Returns:
             [num_tokens, hidden_size], before the final norm.
         """
-        hidden = self._embedded(token_ids, positions)
+        return self.run_layers(self.embed(token_ids, positions), positions, attend)
+
+    def embed(self, token_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """What goes into the lowest layer: [num_tokens, hidden_size]."""
+        hidden = F.embedding(token_ids, self._weights.embedding)
+        if self._embedding_scale is not None:
+            hidden.mul_(self._embedding_scale)
+        if self._weights.positions is not None:
+            hidden.add_(F.embedding(positions, self._weights.positions))
+        return hidden if self._weights.embedding_norm is None else self._weights.embedding_norm(hidden)
+
+    def run_layers(self, hidden: torch.Tensor, positions: torch.Tensor, attend: Attend) -> torch.Tensor:
+        """Runs the layers on `hidden`, [num_tokens, hidden_size], in place; returns what comes out of the highest."""
         rotations = [rotary.rotations(positions) for rotary in self._rotary_positions]
         for index, layer in enumerate(self._weights.layers):
             rope_index = self._rope_indices[index]
@@ -78,14 +90,6 @@ class Decoder:
         if self._logit_cap is not None:
             logits.div_(self._logit_cap).tanh_().mul_(self._logit_cap)
         return logits
-
-    def _embedded(self, token_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        hidden = F.embedding(token_ids, self._weights.embedding)
-        if self._embedding_scale is not None:
-            hidden.mul_(self._embedding_scale)
-        if self._weights.positions is not None:
-            hidden.add_(F.embedding(positions, self._weights.positions))
-        return hidden if self._weights.embedding_norm is None else self._weights.embedding_norm(hidden)
 
     def _qkv(self, layer: LayerWeights, normed: torch.Tensor, rotations: torch.Tensor | None) -> torch.Tensor:
         """Queries, keys and values, the first two rotated: [num_tokens, num_heads + 2 * num_kv_heads, head_dim]."""
