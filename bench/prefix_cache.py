@@ -17,8 +17,9 @@ from engine_bench.checkpoint import make_checkpoint
 from engine_bench.shapes import TINY
 
 from penstock_shared.prefix_chain import prefix_blocks, root_hash
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 _SHAPE = TINY | {

@@ -18,8 +18,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceOutput, SequenceRequest
 from penstock_worker.models.quantization import OUTPUT_PROJECTION, Quantization
 

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 _PROMPT_TOKENS = 64

@@ -33,8 +33,9 @@ from penstock_shared.constraint import Constraint, ConstraintKind  # noqa: E402
 from penstock_shared.directory import ModelSpec, SamplingDefaults  # noqa: E402
 from penstock_shared.errors import InvalidArgumentError  # noqa: E402
 from penstock_shared.grammar import make_matcher  # noqa: E402
-from penstock_worker.engine.build import EngineConfig, build_engine  # noqa: E402
+from penstock_worker.engine.build import build_engine  # noqa: E402
 from penstock_worker.engine.engine import Engine  # noqa: E402
+from penstock_worker.engine.engine_config import EngineConfig  # noqa: E402
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceRequest  # noqa: E402
 
 SCHEMAS: dict[str, Any] = json.loads((ROOT / "tests/penstock_worker/constraints/schemas.json").read_text())

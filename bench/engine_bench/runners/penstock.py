@@ -2,7 +2,8 @@
 
 from engine_bench.lines import Generate, Options, Prompts, Stopwatch, Times, serve
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 

@@ -8,6 +8,7 @@ from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_worker.engine.draft_model import DraftModel
 from penstock_worker.engine.drafter import Drafter
+from penstock_worker.engine.engine_config import OFF, PROMPT_LOOKUP
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.memory import KvPlan
 from penstock_worker.engine.model_runner import ModelRunner
@@ -16,9 +17,6 @@ from penstock_worker.engine.sampler import Sampler
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.model_shape import RunnableModel
 from penstock_worker.models.registry import read_model_config
-
-OFF = "off"
-PROMPT_LOOKUP = "prompt-lookup"
 
 
 def read_draft_config(directory: Path, model_dir: Path, vocab_size: int) -> DecoderConfig:

@@ -19,8 +19,8 @@ from penstock_worker.replica.registration import LoadFailure, NotLoadedError, Pr
 from penstock_worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
-    from penstock_worker.engine.build import LoadedModel
     from penstock_worker.engine.engine import Engine
+    from penstock_worker.engine.loaded_model import LoadedModel
     from penstock_worker.replica.server import ReplicaServer
 
 # Engine thread and event loop share an interpreter. With Python's 5 ms a message would wait that long for its turn
@@ -110,7 +110,8 @@ class ReplicaActor:
         return registration
 
     def _build(self) -> "tuple[Engine, LoadedModel]":
-        from penstock_worker.engine.build import EngineConfig, build_engine  # noqa: PLC0415 - imports torch
+        from penstock_worker.engine.build import build_engine  # noqa: PLC0415 - imports torch
+        from penstock_worker.engine.engine_config import EngineConfig  # noqa: PLC0415 - imports torch
 
         settings = self._settings
         config = EngineConfig(

@@ -12,8 +12,9 @@ from near_tie import ReferenceModel, assert_greedy_equal
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
 from penstock_worker.engine.adapter_table import AdapterTable
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import SamplingOptions, SequenceOutput, SequenceRequest
 from penstock_worker.models.adapter_file import open_adapter

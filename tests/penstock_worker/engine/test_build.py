@@ -9,8 +9,9 @@ import torch
 from fakes.checkpoints import EOS_TOKEN_ID, VOCAB_SIZE, edit_config, save_checkpoint
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.models.packing import choose_quantization
 

@@ -12,8 +12,9 @@ from fakes.word_checkpoints import EOS_TOKEN_ID, TOKENIZER_FILE, save_word_check
 from tokenizers import Tokenizer
 
 from penstock_shared.constraint import Constraint, ConstraintKind
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceEnd, SequenceRequest, TokenLogprobs
 
 SCHEMAS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "constraints" / "schemas.json").read_text())

@@ -14,8 +14,9 @@ from fakes.checkpoints import VOCAB_SIZE, save_blurred_copy
 
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest, TokenLogprobs
 from penstock_worker.models.adapter_file import open_adapter
 from penstock_worker.models.registry import read_model_config

@@ -9,8 +9,9 @@ import torch
 from fakes.checkpoints import VOCAB_SIZE
 from near_tie import ReferenceModel
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.pooling import EmbeddingOptions, Pooling
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
 

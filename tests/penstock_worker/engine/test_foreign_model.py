@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.foreign_model import load_foreign_model
 from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.model_runner import ModelRunner

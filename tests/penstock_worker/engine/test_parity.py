@@ -10,8 +10,9 @@ from fakes.checkpoints import FAMILIES, FOREIGN, VOCAB_SIZE, WINDOW
 from near_tie import ReferenceModel, assert_greedy_equal
 from safetensors.torch import load_file, save_file
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 
 NUM_TOKENS = 64

@@ -9,8 +9,9 @@ import torch
 from fakes.checkpoints import VOCAB_SIZE
 from near_tie import ReferenceModel
 
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest, TokenLogprobs
 
 PENALIZED = SamplingOptions(max_tokens=8, repetition_penalty=3.0, logit_bias={5: 50.0})

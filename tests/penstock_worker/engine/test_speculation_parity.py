@@ -13,9 +13,10 @@ from fakes.checkpoints import VOCAB_SIZE
 from near_tie import ReferenceModel, assert_greedy_equal
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.draft_pace import MAX_DRAFT_TOKENS
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.sequence import FinishReason, SamplingOptions, SequenceOutput, SequenceRequest
 
 NUM_TOKENS = 64

@@ -10,7 +10,8 @@ from fakes.plain_weights import plain_tensors
 from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.weight_reader import WeightReader

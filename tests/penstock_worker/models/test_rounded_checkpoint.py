@@ -9,7 +9,9 @@ from fakes.rounded_checkpoints import Rounding, save_rounded
 from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.engine.build import EngineConfig, LoadedModel, build_engine
+from penstock_worker.engine.build import build_engine
+from penstock_worker.engine.engine_config import EngineConfig
+from penstock_worker.engine.loaded_model import LoadedModel
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config

@@ -12,8 +12,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from penstock_shared.tracing import Tracer
-from penstock_worker.engine.build import EngineConfig, build_engine
+from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine import Engine
+from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.replica.server import ReplicaServer
 
 NUM_BLOCKS = 640

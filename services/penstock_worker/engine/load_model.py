@@ -1,0 +1,63 @@
+"""Loads the model of a checkpoint into memory: on our own decoder, or on transformers' own module."""
+
+from functools import partial
+from pathlib import Path
+
+from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.engine.engine_config import EngineConfig
+from penstock_worker.models.adapters import AdapterBank
+from penstock_worker.models.arithmetic import choose_arithmetic
+from penstock_worker.models.decoder import Decoder
+from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.foreign_config import ForeignConfig
+from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.model_shape import RunnableModel
+from penstock_worker.models.packing import choose_quantization, numerics, pack
+from penstock_worker.models.placement import choose_device, choose_dtype
+from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
+from penstock_worker.models.weight_files import check_one_set_of_weights
+from penstock_worker.models.weight_reader import WeightReader, check_tensors
+
+
+def load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: EngineConfig) -> RunnableModel:
+    """A model of one of the families, on our own decoder."""
+    device = choose_device(config.device)
+    stored_format = model_config.stored_format
+    quantization = choose_quantization(config.quantize, device, stored_format)
+    source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
+    dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
+    num_parameters = check_tensors(source, model_config)
+    arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
+    weights = WeightReader(
+        source, model_config, dtype=dtype, device=device, pack=arithmetic.pack, activations=arithmetic.activations
+    ).read()
+    return RunnableModel(
+        model=Decoder(model_config, weights, arithmetic.rotate),
+        shape=model_config,
+        attention=model_config.attention,
+        dtype=weights.dtype,
+        device=weights.device,
+        num_parameters=num_parameters,
+        num_bytes=weights.num_bytes,
+        quantization=numerics(quantization, stored_format),
+        adapters=AdapterBank(model_config, weights, arithmetic.make_kernel),
+    )
+
+
+def load_foreign(
+    model_dir: Path, checkpoint: Checkpoint, architecture: str, model_config: ForeignConfig, config: EngineConfig
+) -> RunnableModel:
+    """Another model, on transformers' own module, which is imported only then."""
+    try:
+        from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
+    except ModuleNotFoundError as error:
+        allowed = f"a family of docs/models.md; for others install penstock[transformers] ({error})"
+        raise InvalidArgumentError("config.json architectures", architecture, allowed) from None
+    if config.quantize != "none":
+        raise InvalidArgumentError("quantize", config.quantize, f"none for {architecture}, which transformers runs")
+    if config.deterministic:
+        raise InvalidArgumentError("deterministic", "true", f"false for {architecture}, which transformers runs")
+    check_one_set_of_weights(model_dir)
+    device = choose_device(config.device)
+    dtype = choose_dtype(config.dtype, checkpoint.stored_dtypes(), device)
+    return load_foreign_model(model_dir, architecture, model_config, dtype=dtype, device=device)
