@@ -22,7 +22,6 @@ from penstock_gateway.admin_service import AdminService
 from penstock_gateway.cache.answer_cache import AnswerCache
 from penstock_gateway.cache.cache_admin import CacheAdmin
 from penstock_gateway.cache.cache_client import CacheClient
-from penstock_gateway.cache.circuit_breaker import CircuitBreaker
 from penstock_gateway.cache.error_rates import ErrorRates
 from penstock_gateway.cache.planner import CachePlanner
 from penstock_gateway.capabilities import Limits
@@ -217,8 +216,7 @@ class Gateway:
         client = admin = None
         if self._settings.cache_address is not None:
             channel = await stack.enter_async_context(self._open_channel(self._settings.cache_address))
-            budget_s = self._settings.cache_budget_s
-            client = CacheClient(channel, CircuitBreaker(time.monotonic), lookup_budget_s=budget_s)
+            client = CacheClient(channel, time.monotonic, lookup_budget_s=self._settings.cache_budget_s)
             admin = CacheAdmin(channel)
         self._cache = AnswerCache(client, self._metrics.observe_exploration)
         stack.push_async_callback(self._cache.close)

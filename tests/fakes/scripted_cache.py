@@ -26,6 +26,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
         budgets_s: the time that each lookup was given.
         failure: raised by every call, while it is set.
         gate: lookups wait for it.
+        meaning_gate: lookups with a context wait for it where nothing is found for the very same request.
         put_gate: puts wait for it.
     """
 
@@ -41,9 +42,9 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
         self.is_equivalent: bool | None = None
         self.records: list[cache_pb2.CacheRecord] = []
         self.failure: PenstockError | None = None
-        self.gate, self.put_gate = asyncio.Event(), asyncio.Event()
-        self.gate.set()
-        self.put_gate.set()
+        self.gate, self.meaning_gate, self.put_gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        for gate in (self.gate, self.meaning_gate, self.put_gate):
+            gate.set()
         self._changed = asyncio.Condition()
         self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"))
         cache_pb2_grpc.add_CacheServiceServicer_to_server(self, self._server.server)
@@ -74,8 +75,10 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
             if (put.key.tenant, put.key.exact_digest) == (request.key.tenant, request.key.exact_digest):
                 outcome = cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
                 return cache_pb2.LookupResponse(outcome=outcome, answer=put.answer, reason="as scripted")
-        if self.by_meaning is not None and request.key.context_digest and request.max_error_rate:
-            return self.by_meaning
+        if request.key.context_digest and request.max_error_rate:
+            await self.meaning_gate.wait()
+            if self.by_meaning is not None:
+                return self.by_meaning
         return cache_pb2.LookupResponse(outcome=cache_pb2.LOOKUP_OUTCOME_MISS, reason="as scripted")
 
     async def Put(  # noqa: N802 - gRPC's naming

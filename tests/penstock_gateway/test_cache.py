@@ -35,6 +35,9 @@ async def deployment(start: StartDeployment, cache: ScriptedCache) -> Deployment
     return await start(cache_address=cache.address)
 
 
+EXACT = inference_pb2.CachePolicy(max_error_rate=0)
+
+
 def policy(**fields: Any) -> inference_pb2.CachePolicy:
     """What a request allows."""
     return inference_pb2.CachePolicy(**fields)
@@ -206,13 +209,31 @@ async def test_a_slow_cache_is_left_behind_and_then_left_out(deployment: Deploym
     """50 ms at most, and after a few of them nothing, until it is well again."""
     cache.gate.clear()
     for _ in range(5):
-        assert await outcome(deployment) == (SKIPPED, "the cache did not answer within 50 ms")
+        assert await outcome(deployment, cache=EXACT) == (SKIPPED, "the cache did not answer within 50 ms")
     assert await outcome(deployment) == (SKIPPED, "the cache kept failing and is left out for a while")
     assert len(cache.lookups) == 5
     assert all(0 <= budget_s <= 0.06 for budget_s in cache.budgets_s)
     cache.gate.set()
     await cache.until_kept(6)
     await until_outcome(deployment, HIT)
+
+
+async def test_late_comparisons_are_left_out_and_exact_answers_are_found_all_the_same(
+    deployment: Deployment, cache: ScriptedCache
+) -> None:
+    """To compare prompts takes an encoder's time, which a slow machine has not; to find the very same takes none."""
+    await outcome(deployment)
+    await cache.until_kept(1)
+    cache.meaning_gate.clear()
+    for number in range(5):
+        assert await outcome(deployment, f"late {number}") == (SKIPPED, "the cache did not answer within 50 ms")
+        assert await outcome(deployment) == (HIT, "as scripted")
+    reason = "comparing by meaning kept being late and is left out for a while"
+    assert await outcome(deployment, "left out") == (MISS, reason)
+    assert not cache.lookups[-1].key.context_digest
+    assert await outcome(deployment) == (HIT, "as scripted")
+    await cache.until_kept(7)
+    assert all(put.key.context_digest for put in cache.puts)
 
 
 async def test_on_a_slow_machine_the_budget_can_be_wider(start: StartDeployment, cache: ScriptedCache) -> None:

@@ -12,7 +12,6 @@ from fakes.scripted_cache import ScriptedCache
 from penstock_gateway.cache.answer_cache import AnswerCache
 from penstock_gateway.cache.answer_key import AnswerKey
 from penstock_gateway.cache.cache_client import CacheClient
-from penstock_gateway.cache.circuit_breaker import CircuitBreaker
 from penstock_gateway.cache.planner import CacheUse
 from penstock_gateway.cache.stored_answer import StoredAnswer, StoredChoice
 from penstock_gateway.events import FinishReason, Usage
@@ -37,7 +36,7 @@ async def service() -> AsyncIterator[ScriptedCache]:
 async def cache(service: ScriptedCache) -> AsyncIterator[AnswerCache]:
     """The gateway's side of it."""
     async with grpc.aio.insecure_channel(service.address) as channel:
-        yield AnswerCache(CacheClient(channel, CircuitBreaker(time.monotonic), lookup_budget_s=5), lambda _: None)
+        yield AnswerCache(CacheClient(channel, time.monotonic, lookup_budget_s=5), lambda _: None)
 
 
 async def test_so_many_answers_are_on_their_way_and_no_more(cache: AnswerCache, service: ScriptedCache) -> None:
