@@ -8,6 +8,7 @@ from penstock_cache.entries import ExactKey, NewEntry, SelectBy, Selector, Store
 from penstock_cache.semantic.layer import Explanation
 from penstock_cache.semantic.question import Outcome, Policy, PolicyKind, Question, Verdict
 from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.storable import check_storable
 
 _DIGEST_BYTES = 32
 _MAX_TAGS = 16
@@ -42,7 +43,7 @@ def exact_key(message: cache_pb2.CacheKey) -> ExactKey:
 
 def tenant_of(tenant: str, *, field: str) -> str:
     """A tenant's name; it must be there."""
-    _check_length(field, tenant, _MAX_TENANT_BYTES)
+    _check_name(field, tenant, _MAX_TENANT_BYTES)
     return tenant
 
 
@@ -62,6 +63,7 @@ def question_of(message: cache_pb2.CacheKey) -> Question | None:
         )
     if len(message.model.encode()) > _MAX_MODEL_BYTES:
         raise InvalidArgumentError("key.model", message.model, f"at most {_MAX_MODEL_BYTES} bytes")
+    check_storable("key.model", message.model)
     return Question(
         tenant=tenant_of(message.tenant, field="key.tenant"),
         model=message.model,
@@ -96,7 +98,7 @@ def new_entry(message: cache_pb2.PutRequest, *, default_ttl_s: float, max_ttl_s:
     if len(message.tags) > _MAX_TAGS:
         raise InvalidArgumentError("tags", f"{len(message.tags)} entries", f"at most {_MAX_TAGS} entries")
     for index, tag in enumerate(message.tags):
-        _check_length(f"tags[{index}]", tag, _MAX_TAG_BYTES)
+        _check_name(f"tags[{index}]", tag, _MAX_TAG_BYTES)
     return NewEntry(
         key=key,
         model_revision=message.answer.model_revision,
@@ -139,6 +141,7 @@ def selector(message: cache_pb2.InvalidateRequest) -> Selector:
     value: str = getattr(message, kind)
     if not value:
         raise InvalidArgumentError(kind, value, "at least one character")
+    check_storable(kind, value)
     return Selector(_SELECTORS[kind], value)
 
 
@@ -187,6 +190,7 @@ def _check_answer(answer: cache_pb2.CachedAnswer) -> None:
         raise InvalidArgumentError("answer.choices", "nothing", "at least one")
     if not answer.model_revision:
         raise InvalidArgumentError("answer.model_revision", "", "the revision that gave the answer")
+    check_storable("answer.model_revision", answer.model_revision)
     for index, choice in enumerate(answer.choices):
         if choice.finish_reason not in _COMPLETE:
             raise InvalidArgumentError(
@@ -201,7 +205,8 @@ def _ttl_s(ttl: Duration, max_ttl_s: float) -> float:
     return seconds
 
 
-def _check_length(field: str, value: str, max_bytes: int) -> None:
+def _check_name(field: str, value: str, max_bytes: int) -> None:
     size = len(value.encode())
     if not 1 <= size <= max_bytes:
         raise InvalidArgumentError(field, f"{size} bytes", f"1 to {max_bytes} bytes")
+    check_storable(field, value)

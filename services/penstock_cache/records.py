@@ -8,6 +8,7 @@ from penstock_cache.decision.label import Label
 from penstock_cache.entries import ExportedEntry
 from penstock_cache.semantic.reembedding import without_vector
 from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.storable import check_storable
 
 
 def entry_record(exported: ExportedEntry) -> cache_pb2.EntryRecord:
@@ -38,6 +39,7 @@ def exported_entry(record: cache_pb2.EntryRecord, tenant: str, *, max_ttl_s: flo
         tenant=tenant, exact_digest=record.exact_digest, context_digest=record.context_digest, prompt=record.prompt
     )
     question = convert.question_of(key)
+    check_storable("cluster", record.cluster)
     created_s, expires_s = (each.ToNanoseconds() / 1e9 for each in (record.answer.create_time, record.expire_time))
     if not 0 < expires_s - created_s <= max_ttl_s:
         raise InvalidArgumentError(
@@ -55,8 +57,10 @@ def label_of(record: cache_pb2.LabelRecord) -> Label:
     """What an exploration showed.
 
     Raises:
-        InvalidArgumentError: the propensity is out of its range.
+        InvalidArgumentError: a field is out of its range.
     """
+    check_storable("model", record.model)
+    check_storable("cluster", record.cluster)
     if not 0 < record.propensity <= 1:
         raise InvalidArgumentError("propensity", record.propensity, "above 0 and at most 1")
     return Label(

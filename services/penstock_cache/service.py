@@ -16,6 +16,7 @@ from penstock_cache.semantic.question import Outcome, Verdict
 from penstock_cache.statistics import Statistics
 from penstock_cache.store import Store
 from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.storable import check_storable
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -74,6 +75,7 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
 
     async def GetStats(self, request: cache_pb2.GetStatsRequest, _context: Context) -> cache_pb2.GetStatsResponse:
         """Counters of a tenant, or of all together."""
+        check_storable("tenant", request.tenant)
         return await self._statistics.of(request.tenant)
 
     async def Explain(self, request: cache_pb2.ExplainRequest, _context: Context) -> cache_pb2.ExplainResponse:

@@ -10,6 +10,7 @@ from penstock_gateway.dispatch.replica_link import ReplicaLink
 from penstock_gateway.models import ModelCatalog, ServedModel
 from penstock_gateway.quotas.admission import Admission
 from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.storable import check_storable
 
 _MAX_TAGS = 16
 _SELECTORS = ("tags", "all", "entry_id", "model_revision")
@@ -38,7 +39,8 @@ def invalidations(request: admin_pb2.InvalidateCacheRequest) -> list[cache_pb2.I
     """What is asked of the cache: one request for each tag, else one.
 
     Raises:
-        InvalidArgumentError: no tenant is named, or not exactly one of tags, all, entry_id and model_revision.
+        InvalidArgumentError: no tenant is named, or not exactly one of tags, all, entry_id and model_revision; or one
+            of them cannot be stored anywhere.
     """
     check_tenant(request.tenant)
     given = [name for name in _SELECTORS if getattr(request, name)]
@@ -46,6 +48,10 @@ def invalidations(request: admin_pb2.InvalidateCacheRequest) -> list[cache_pb2.I
         raise InvalidArgumentError("tags", " and ".join(given) or "nothing", f"exactly one of {', '.join(_SELECTORS)}")
     if len(request.tags) > _MAX_TAGS:
         raise InvalidArgumentError("tags", f"{len(request.tags)} entries", f"at most {_MAX_TAGS} entries")
+    for index, tag in enumerate(request.tags):
+        check_storable(f"tags[{index}]", tag)
+    for name in ("entry_id", "model_revision"):
+        check_storable(name, getattr(request, name))
     if request.tags:
         return [cache_pb2.InvalidateRequest(tenant=request.tenant, tag=tag) for tag in request.tags]
     if request.entry_id:
@@ -59,6 +65,7 @@ def check_tenant(tenant: str) -> None:
     """Raises `InvalidArgumentError` where no tenant is named: nothing goes over all of them by default."""
     if not tenant:
         raise InvalidArgumentError("tenant", "", "the name of a tenant")
+    check_storable("tenant", tenant)
 
 
 def _model_status(model: ServedModel, dispatcher: Dispatcher) -> admin_pb2.ModelStatus:

@@ -19,6 +19,7 @@ from penstock_gateway.validation import validate_request
 from penstock_shared.deadlines import Deadline
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_shared.logs import get_logger
+from penstock_shared.storable import check_storable
 
 SERVICE_NAME = admin_pb2.DESCRIPTOR.services_by_name["AdminService"].full_name
 _LONGEST_S = 10.0
@@ -73,6 +74,7 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         self, request: admin_pb2.GetCacheStatsRequest, context: Context
     ) -> admin_pb2.GetCacheStatsResponse:
         """The cache service's own."""
+        check_storable("tenant", request.tenant)
         stats = await self._cache.stats(request.tenant, timeout_s=_timeout_s(context))
         return admin_pb2.GetCacheStatsResponse(stats=stats)
 

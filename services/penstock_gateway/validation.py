@@ -21,6 +21,7 @@ from penstock_gateway.requests import (
 )
 from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import InvalidArgumentError, NotFoundError
+from penstock_shared.storable import check_storable
 
 # Text comes to about four bytes a token; only admission's estimate rests on it.
 _BYTES_PER_TOKEN = 4
@@ -174,15 +175,20 @@ def _check_cache(policy: CachePolicy, limits: Limits) -> None:
     _check("request.cache.ttl", policy.ttl_s, Range(0, limits.max_cache_ttl_s, excludes_minimum=True), unit="s")
     _check("request.cache.max_error_rate", policy.max_error_rate, Range(0, 1))
     for index, tag in enumerate(policy.tags):
-        _check(f"request.cache.tags[{index}]", _utf8_bytes(tag), Range(1, limits.max_cache_tag_bytes), unit="bytes")
+        _check_name(f"request.cache.tags[{index}]", tag, limits.max_cache_tag_bytes)
     if policy.scope is not None:
-        _check("request.cache.scope", _utf8_bytes(policy.scope), Range(1, limits.max_cache_scope_bytes), unit="bytes")
+        _check_name("request.cache.scope", policy.scope, limits.max_cache_scope_bytes)
 
 
 def _check_adapter(name: str | None, spec: ModelSpec) -> None:
     if name is not None and spec.adapter(name) is None:
         known = [each.name for each in spec.adapters]
         raise NotFoundError("adapter", name, known, field="request.adapter")
+
+
+def _check_name(field: str, name: str, max_bytes: int) -> None:
+    _check(field, _utf8_bytes(name), Range(1, max_bytes), unit="bytes")
+    check_storable(field, name)
 
 
 def _check(field: str, value: float | None, allowed: Range, *, unit: str = "") -> None:

@@ -392,9 +392,10 @@ async def test_an_export_is_imported_whole_for_the_tenant_that_is_named(service:
     assert {record.entry.cluster for record in exported[:2]} == {first.entry_id} == {exported[2].label.cluster}
     bad = cache_pb2.CacheRecord(entry=cache_pb2.EntryRecord(prompt="no digests"))
     worse = cache_pb2.CacheRecord(label=cache_pb2.LabelRecord(model="m", cluster="x", propensity=2))
-    requests = [cache_pb2.ImportRequest(tenant="new", record=record) for record in (*exported, bad, worse)]
+    nul = cache_pb2.CacheRecord(label=cache_pb2.LabelRecord(model="m", cluster="a\0b", propensity=1))
+    requests = [cache_pb2.ImportRequest(tenant="new", record=record) for record in (*exported, bad, worse, nul)]
     imported = await service.stub.Import(iter(requests))
-    assert (imported.num_entries, imported.num_labels, imported.num_refused) == (2, 1, 2)
+    assert (imported.num_entries, imported.num_labels, imported.num_refused) == (2, 1, 3)
     assert (await service.look_up(ASKED, tenant="new")).outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
     assert (
         (await stats(service, "new")).num_waiting_for_vector == (await stats(service, "")).num_waiting_for_vector == 2

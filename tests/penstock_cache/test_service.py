@@ -91,6 +91,9 @@ async def test_an_invalidation_says_how_many_it_removed(stub: Stub) -> None:
 UNFINISHED = cache_pb2.CachedChoice(text="x", finish_reason=types_pb2.FINISH_REASON_CANCELLED)
 NO_CONTEXT = cache_pb2.CacheKey(tenant="acme", exact_digest=bytes(32), prompt="x")
 NO_PROMPT = cache_pb2.CacheKey(tenant="acme", exact_digest=bytes(32), context_digest=bytes(32))
+NUL_MODEL = cache_pb2.CacheKey(
+    tenant="acme", exact_digest=bytes(32), context_digest=bytes(32), prompt="x", model="a\0b"
+)
 NO_TENANT = cache_pb2.CacheKey(exact_digest=bytes(32))
 
 
@@ -111,6 +114,17 @@ NO_TENANT = cache_pb2.CacheKey(exact_digest=bytes(32))
         ("Put", put(ttl=Duration(seconds=601)), "ttl: got '601 s'"),
         ("Put", put(tags=["t"] * 17), "tags: got '17 entries'; allowed: at most 16 entries"),
         ("Put", put(tags=["t", "x" * 129]), "tags[1]: got '129 bytes'; allowed: 1 to 128 bytes"),
+        ("Put", put(tags=["t", "a\0b"]), "tags[1]: got 'a\\x00b'; allowed: text without NUL characters"),
+        ("Put", put(key=key(tenant="a\0b")), "key.tenant: got 'a\\x00b'; allowed: text without NUL"),
+        ("Put", put(key=NUL_MODEL), "key.model: got 'a\\x00b'; allowed: text without NUL"),
+        ("Put", put(answer=answer(model_revision="a\0b")), "answer.model_revision: got 'a\\x00b'; allowed: text"),
+        (
+            "Lookup",
+            cache_pb2.LookupRequest(key=key(tenant="a\0b")),
+            "key.tenant: got 'a\\x00b'; allowed: text without NUL",
+        ),
+        ("GetStats", cache_pb2.GetStatsRequest(tenant="a\0b"), "tenant: got 'a\\x00b'; allowed: text without NUL"),
+        ("Invalidate", cache_pb2.InvalidateRequest(tenant="acme", tag="a\0b"), "tag: got 'a\\x00b'; allowed: text"),
         ("Put", put(is_equivalent=True), "is_equivalent: got True; allowed: nothing without an exploration_token"),
         ("Lookup", lookup(min_similarity=1.5), "min_similarity: got 1.5; allowed: in [-1, 1]"),
         ("Lookup", lookup(min_score=-0.5), "min_score: got -0.5; allowed: in [0, 1]"),

@@ -205,6 +205,9 @@ async def test_one_answer_or_those_of_one_revision_are_removed(cached: "_CachedA
         {"tenant": "a", "tags": ["t"], "all": True},
         {"tenant": "a", "tags": ["t"] * 17},
         {"tenant": "a", "entry_id": "7", "model_revision": "r"},
+        {"tenant": "a\0", "all": True},
+        {"tenant": "a", "tags": ["t", "a\0"]},
+        {"tenant": "a", "entry_id": "\0"},
     ],
 )
 async def test_an_invalidation_that_says_too_little_or_too_much_is_refused(

@@ -211,6 +211,7 @@ def _cache_policies() -> Iterator[BadRequest]:
     yield case(
         "tags", inference_pb2.CachePolicy(tags=["a"] * 10_000), "got '10000 entries'; allowed: at most 16", "tags"
     )
+    yield case("NUL", inference_pb2.CachePolicy(tags=["a\0"]), "allowed: text without NUL characters", "tags[0]")
     yield case("tag", inference_pb2.CachePolicy(tags=["a", ""]), "got '0 bytes'; allowed: in [1, 128] bytes", "tags[1]")
     for rate in (-0.001, 1.001, *_INFINITE):
         policy = inference_pb2.CachePolicy(max_error_rate=rate)

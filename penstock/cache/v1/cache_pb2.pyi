@@ -59,6 +59,7 @@ class CacheKey(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     IS_SCOPED_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
+    """Like all names and tags here, without NUL characters."""
     exact_digest: _builtins.bytes
     """Digest of the whole resolved request, revision and tenant, without delivery-only fields."""
     context_digest: _builtins.bytes

@@ -211,14 +211,16 @@ class CachePolicy(_message.Message):
     model's, else the service's. Above 0, it lets a request that samples without a seed take an earlier answer, too.
     """
     scope: _builtins.str
-    """Names a set of users with whom the answer may be shared, inside the tenant. Absent: all of the tenant's requests that name none."""
+    """Names a set of users with whom the answer may be shared, inside the tenant. Absent: all of the tenant's requests that name none.
+    1 to 256 bytes, without NUL characters.
+    """
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """How long the answer may be served; absent: the service's default."""
 
     @_builtins.property
     def tags(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Labels by which `CacheService.Invalidate` can remove the answer."""
+        """Labels by which `CacheService.Invalidate` can remove the answer. At most 16, of 1 to 128 bytes, without NUL characters."""
 
     def __init__(
         self,
