@@ -36,7 +36,7 @@ def test_the_second_answer_comes_from_the_cache_even_after_a_restart(tmp_path: P
 
 def test_requests_go_on_without_the_cache_until_it_is_back(stack: RunningStack) -> None:
     """It is an advantage to have, and never a reason to fail."""
-    pid = next(service["pid"] for service in stack.status["services"] if service["name"] == "cache")
+    pid = next(service["pid"] for service in stack.read_status()["services"] if service["name"] == "cache")
     with stack.client() as client:
 
         def ask(outcome: str) -> Answer:
