@@ -1,7 +1,8 @@
-"""A Hugging Face encoder: mean over its last layer. The one file of the cache that imports torch and transformers."""
+"""A Hugging Face encoder: mean over its last layer. With `bert_pass`, all of the cache that imports torch."""
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from penstock_cache.semantic.bert_pass import BertPass
 from penstock_cache.semantic.encoder import Detail, EncodedTokens, UnreadablePromptError
 from penstock_cache.semantic.prompts import EncodedPrompt
 from penstock_shared.errors import FailedPreconditionError
@@ -42,10 +44,11 @@ class TransformerEncoder:
 
     def __init__(self, directory: Path, *, max_tokens: int, num_threads: int, detail: Detail | None = None) -> None:
         torch.set_num_threads(num_threads)
-        self._tokenizer, self._model = _load(directory)
-        self._max_tokens = min(max_tokens, self._model.config.max_position_embeddings)
+        self._tokenizer, model = _load(directory)
+        self._pass = BertPass(model) if BertPass.is_readable(model) else partial(_states, model)
+        self._max_tokens = min(max_tokens, model.config.max_position_embeddings)
         self._detail = detail
-        self.dimension: int = self._model.config.hidden_size
+        self.dimension: int = model.config.hidden_size
         self.fingerprint = _fingerprint(
             directory, f"{_FORM} {self._max_tokens} {detail.fingerprint if detail is not None else ''}"
         )
@@ -81,14 +84,13 @@ class TransformerEncoder:
         return None
 
     def _states(self, ids: list[list[int]]) -> list[NDArray[np.float32]]:
-        """[num_layers + 1, num_tokens, dimension] of each, special tokens included; all layers for a detail only."""
+        """[num_layers + 1, num_tokens, dimension] of each, special tokens included; without a detail the last layer."""
         if not ids:
             return []
         batch = self._tokenizer.pad({"input_ids": ids}, return_tensors="pt")
         with torch.inference_mode():
-            output = self._model(**batch, output_hidden_states=self._detail is not None)
-        layers = output.hidden_states if self._detail is not None else (output.last_hidden_state,)
-        stacked = torch.stack(layers, dim=1).float().numpy()  # [batch, layers, longest, dimension]
+            layers = self._pass(batch["input_ids"], batch["attention_mask"].bool())
+        stacked = torch.stack(layers if self._detail is not None else layers[-1:], dim=1).numpy()
         return [stacked[row, :, : len(each)] for row, each in enumerate(ids)]
 
     def _encoded(self, tokens: EncodedTokens) -> EncodedPrompt:
@@ -113,6 +115,12 @@ def _load(directory: Path) -> tuple[Any, Any]:
     if not tokenizer.is_fast or tokenizer.pad_token_id is None:
         raise FailedPreconditionError(f"the encoder in {directory} has no fast tokenizer that pads")
     return tokenizer, model.eval()
+
+
+def _states(model: Any, ids: torch.Tensor, is_token: torch.Tensor) -> list[torch.Tensor]:
+    """What `BertPass` gives, of any other encoder."""
+    output = model(input_ids=ids, attention_mask=is_token.long(), output_hidden_states=True)
+    return [layer.float() for layer in output.hidden_states]
 
 
 def _fingerprint(directory: Path, settings: str) -> str:

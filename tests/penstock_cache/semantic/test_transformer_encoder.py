@@ -1,5 +1,6 @@
 """Encoders of Hugging Face, loaded from a directory."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_a_vector_is_the_unit_mean_over_the_prompts_own_tokens_whatever_the_batc
         assert vector_of(result) == pytest.approx(vector_of(encoder(directory).run([text])[0]), abs=1e-5)
     assert vector_of(together[0]).shape == (HIDDEN_SIZE,)
     assert vector_of(together[0]).dtype == np.float32
+
+
+def test_an_encoder_of_another_kind_is_run_as_transformers_runs_it(directory: Path, tmp_path: Path) -> None:
+    """Only BERT as most have it is computed by our own pass; a vector must be right with any."""
+    copy = Path(shutil.copytree(directory, tmp_path / "relu"))
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"hidden_act": "relu"}))
+    with torch.inference_mode():
+        inputs = AutoTokenizer.from_pretrained(copy)("Paris", return_tensors="pt")
+        mean = AutoModel.from_pretrained(copy).eval()(**inputs).last_hidden_state[0].mean(0).numpy()
+    other, usual = (vector_of(encoder(each).run(["Paris", "is Paris in France"])[0]) for each in (copy, directory))
+    assert other == pytest.approx(mean / np.linalg.norm(mean), abs=1e-5)
+    assert np.abs(other - usual).max() > 1e-4
 
 
 def test_a_prompt_that_is_not_seen_whole_gets_no_vector_and_its_neighbours_do(directory: Path) -> None:
