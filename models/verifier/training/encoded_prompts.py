@@ -16,6 +16,7 @@ from penstock_cache.semantic.verification.token_codec import TokenCodec
 
 LAYERS = (0, 2, 4, 6)
 WIDTH = 64
+NUM_FITTED_PROMPTS = 4_000
 NUM_FITTED = 30_000
 BATCH = 32
 MAX_TOKENS = 128
@@ -68,31 +69,34 @@ def fit_basis(texts: list[str]) -> Basis:
     return Basis(means, np.ascontiguousarray(np.stack(bases), np.float32))
 
 
-def encode(prompts: Prompts, basis: Basis) -> list[EncodedPrompt]:
-    """Every prompt as the service would store it."""
+def encode(prompts: Prompts, basis: Basis) -> dict[int, EncodedPrompt]:
+    """Every prompt as the service would store it, by number; it does not store what the encoder cannot read."""
     model = encoder(basis.codec())
     order = sorted(range(len(prompts.texts)), key=lambda number: len(prompts.texts[number]))
     encoded: dict[int, EncodedPrompt] = {}
     for start in range(0, len(order), BATCH):
         part = order[start : start + BATCH]
         for number, result in zip(part, model.run([prompts.texts[number] for number in part]), strict=True):
-            if isinstance(result, Exception):
-                raise SystemExit(f"{prompts.texts[number]!r}: {result}")
-            encoded[number] = result
-    return [encoded[number] for number in range(len(order))]
+            if isinstance(result, EncodedPrompt):
+                encoded[number] = result
+            else:
+                print(f"left out: {prompts.texts[number]!r}: {result}", flush=True)
+    return dict(sorted(encoded.items()))
 
 
-def load_or_encode(prompts: Prompts, authored: NDArray[np.int64], folder: Path) -> tuple[Basis, list[EncodedPrompt]]:
-    """Of the cache folder, where it was made for these very prompts; the basis is fitted on authored ones only."""
+def load_or_encode(prompts: Prompts, folder: Path) -> tuple[Prompts, Basis, list[EncodedPrompt]]:
+    """The readable prompts; from the folder, where it was made for these very ones. The basis is of authored ones."""
     digest = hashlib.sha256("\n".join(prompts.texts).encode()).hexdigest()[:16]
     path = folder / f"encodings-{digest}.npz"
     if not path.exists():
-        chosen = np.random.default_rng(0).permutation(authored)[:4000]
+        chosen = np.random.default_rng(0).permutation(prompts.authored)[:NUM_FITTED_PROMPTS]
         basis = fit_basis([prompts.texts[number] for number in chosen])
-        encoded = encode(prompts, basis)
+        readable = encode(prompts, basis)
+        encoded = list(readable.values())
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(
             path,
+            readable=list(readable),
             means=basis.means,
             bases=basis.bases,
             vectors=np.stack([prompt.vector for prompt in encoded]),
@@ -100,7 +104,7 @@ def load_or_encode(prompts: Prompts, authored: NDArray[np.int64], folder: Path) 
             ends=np.cumsum([len(prompt.detail) for prompt in encoded]),
         )
     stored = np.load(path)
-    details, ends, vectors = stored["details"], stored["ends"], stored["vectors"]
-    parts = (part.tobytes() for part in np.split(details, ends[:-1]))
-    encoded = [EncodedPrompt(*row) for row in zip(prompts.texts, vectors, parts, strict=True)]
-    return Basis(stored["means"], stored["bases"]), encoded
+    prompts = prompts.only(stored["readable"])
+    parts = (part.tobytes() for part in np.split(stored["details"], stored["ends"][:-1]))
+    encoded = [EncodedPrompt(*row) for row in zip(prompts.texts, stored["vectors"], parts, strict=True)]
+    return prompts, Basis(stored["means"], stored["bases"]), encoded

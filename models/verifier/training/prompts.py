@@ -23,6 +23,16 @@ class Prompts:
         """Numbers of a source's prompts."""
         return np.flatnonzero(self.sources == source)
 
+    @property
+    def authored(self) -> NDArray[np.int64]:
+        """Numbers of what may be learned from."""
+        return np.flatnonzero(self.sources != "dev")
+
+    def only(self, numbers: NDArray[np.int64]) -> "Prompts":
+        """These prompts, under new numbers."""
+        texts = [self.texts[number] for number in numbers]
+        return Prompts(texts, self.classes[numbers], self.families[numbers], self.sources[numbers])
+
 
 def load_prompts() -> Prompts:
     """All prompts; of a repeated one the first."""

@@ -2,9 +2,10 @@
 
 Run: `python models/verifier/training/train.py --cache DIR`
 
-Writes verifier.safetensors, metrics.json and curves.png into models/verifier. The weights are fitted on the authored
-prompts only, so that the figures, which come from the development prompts, are figures of these very weights; only the
-slope and offset of the calibration are fitted on the latter. DIR keeps the encodings between runs.
+Writes verifier.safetensors, metrics.json and curves.png into models/verifier, or where `--output` says. The weights are
+fitted on the authored prompts only, so that the figures, which come from the development prompts, are figures of these
+very weights; only the slope and offset of the calibration are fitted on the latter. DIR keeps the encodings between
+runs.
 """
 
 import argparse
@@ -61,11 +62,6 @@ class Material:
         """[num_prompts, dimension]."""
         return np.stack([prompt.vector for prompt in self.encoded])
 
-    @property
-    def authored(self) -> NDArray[np.int64]:
-        """What may be learned from."""
-        return np.flatnonzero(self.prompts.sources != "dev")
-
     def verifier(self, trees: Trees, heads: dict[str, NDArray[Any]]) -> TrainedVerifier:
         """As the service has it."""
         return TrainedVerifier(
@@ -82,10 +78,8 @@ class Material:
 
 def material(cache: Path) -> Material:
     """Reads and encodes."""
-    prompts = load_prompts()
-    authored = np.flatnonzero(prompts.sources != "dev")
-    basis, encoded = load_or_encode(prompts, authored, cache)
-    return Material(prompts, encoded, basis, rarity([prompts.texts[number] for number in authored]))
+    prompts, basis, encoded = load_or_encode(load_prompts(), cache)
+    return Material(prompts, encoded, basis, rarity([prompts.texts[number] for number in prompts.authored]))
 
 
 def examples(given: Material) -> Examples:
@@ -94,7 +88,7 @@ def examples(given: Material) -> Examples:
         Trees(*(np.zeros((1, 1), kind) for kind in ("i2", "f4", "i2", "i2", "f4")), base=0.0), NO_HEADS
     )
     features, serves, vectors = [], [], given.vectors
-    for source in np.unique(given.prompts.sources[given.authored]):
+    for source in np.unique(given.prompts.sources[given.prompts.authored]):
         members = given.prompts.of_source(str(source))
         for group in groups(members, vectors, given.prompts.classes, 0):
             features.append(_features(blank, given.encoded, group))
@@ -112,17 +106,18 @@ def main() -> None:
     """Trains, measures, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the encodings")
+    parser.add_argument("--output", type=Path, default=MODEL, help="folder that the weights go to")
     options = parser.parse_args()
     given = material(options.cache)
     pairs = examples(given)
     trees = fit_trees(pairs.features, pairs.serves)
-    corpus = Corpus(given.prompts, given.encoded, given.basis.codec(), given.authored)
-    heads = train_heads(corpus, given.authored)
+    corpus = Corpus(given.prompts, given.encoded, given.basis.codec(), given.prompts.authored)
+    heads = train_heads(corpus, given.prompts.authored)
     figures = evaluate.figures(given.verifier(trees, heads), given.prompts, given.encoded, given.vectors)
-    evaluate.plot(figures, MODEL)
+    evaluate.plot(figures, options.output)
     slope, offset = figures.calibration
     save_weights(
-        MODEL / "verifier.safetensors",
+        options.output / "verifier.safetensors",
         basis=given.basis,
         rarity=given.rarity,
         trees=trees,
@@ -130,7 +125,7 @@ def main() -> None:
         heads=heads,
         vote=Vote(slope * EQUAL_VOTE.trees, slope * EQUAL_VOTE.heads, offset),
     )
-    (MODEL / "metrics.json").write_text(json.dumps(figures.summary(), indent=2) + "\n", encoding="utf-8")
+    (options.output / "metrics.json").write_text(json.dumps(figures.summary(), indent=2) + "\n", encoding="utf-8")
     print(json.dumps(figures.summary(), indent=2))
 
 
