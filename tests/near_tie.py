@@ -7,6 +7,7 @@ Any other mismatch is an error.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -36,8 +37,16 @@ class ReferenceModel:
         return hidden
 
 
+class Reference(Protocol):
+    """What says which token is right."""
+
+    def logits(self, token_ids: Sequence[int]) -> torch.Tensor:
+        """Logits after each token: float32 [len(token_ids), vocab_size]."""
+        ...
+
+
 def assert_greedy_equal(
-    reference: ReferenceModel,
+    reference: Reference,
     prompt_ids: Sequence[int],
     token_ids: Sequence[int],
     *,

@@ -10,11 +10,10 @@ from penstock_worker.models.linear import Linear
 
 def plain_tensors(weights: DecoderWeights) -> Iterator[torch.Tensor]:
     """Every tensor once; of weights that nothing has packed."""
-    yield weights.embedding
-    if weights.positions is not None:
-        yield weights.positions
-    if weights.output_projection.weight is not weights.embedding:
-        yield from _parameters(weights.output_projection)
+    yield from (table for table in (weights.embedding, weights.positions) if table is not None)
+    output = weights.output_projection
+    if output is not None and output.weight is not weights.embedding:
+        yield from _parameters(output)
     norms = [norm for norm in (weights.embedding_norm, weights.final_norm) if norm is not None]
     for layer in weights.layers:
         norms += layer.norms()

@@ -15,12 +15,36 @@ from penstock_worker.models.model_shape import RunnableModel
 from penstock_worker.models.packing import choose_quantization, numerics, pack
 from penstock_worker.models.placement import choose_device, choose_dtype
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
+from penstock_worker.models.shard import WHOLE, Shard
+from penstock_worker.models.shard_layout import shard_config, shard_layout
+from penstock_worker.models.tensor_check import check_tensors
+from penstock_worker.models.tensor_group import ALONE, TensorGroup
 from penstock_worker.models.weight_files import check_one_set_of_weights
-from penstock_worker.models.weight_reader import WeightReader, check_tensors
+from penstock_worker.models.weight_reader import WeightReader
 
 
-def load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: EngineConfig) -> RunnableModel:
-    """A model of one of the families, on our own decoder."""
+def load_own(
+    checkpoint: Checkpoint,
+    model_config: DecoderConfig,
+    config: EngineConfig,
+    shard: Shard = WHOLE,
+    group: TensorGroup = ALONE,
+) -> RunnableModel:
+    """A model of one of the families, on our own decoder, or what a shard holds of it.
+
+    Args:
+        checkpoint: its weights; of them only the shard's are read.
+        model_config: of the whole model.
+        config: how it runs; for all shards the same.
+        shard: what is loaded.
+        group: of the shard's stage; its members load at the same time.
+
+    Returns:
+        The model. Its shape is the shard's, but for the vocabulary; its `num_parameters` are the whole model's.
+
+    Raises:
+        InvalidArgumentError: the checkpoint or a setting is not supported, or there are too many shards for the model.
+    """
     device = choose_device(config.device)
     stored_format = model_config.stored_format
     quantization = choose_quantization(config.quantize, device, stored_format)
@@ -29,18 +53,26 @@ def load_own(checkpoint: Checkpoint, model_config: DecoderConfig, config: Engine
     num_parameters = check_tensors(source, model_config)
     arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
     weights = WeightReader(
-        source, model_config, dtype=dtype, device=device, pack=arithmetic.pack, activations=arithmetic.activations
+        source,
+        model_config,
+        dtype=dtype,
+        device=device,
+        pack=arithmetic.pack,
+        activations=arithmetic.activations,
+        shard=shard,
+        group=group,
     ).read()
+    own_config = shard_config(model_config, shard_layout(model_config, shard))
     return RunnableModel(
-        model=Decoder(model_config, weights, arithmetic.rotate),
-        shape=model_config,
-        attention=model_config.attention,
+        model=Decoder(own_config, weights, arithmetic.rotate, group),
+        shape=own_config,
+        attention=own_config.attention,
         dtype=weights.dtype,
         device=weights.device,
         num_parameters=num_parameters,
         num_bytes=weights.num_bytes,
         quantization=numerics(quantization, stored_format),
-        adapters=AdapterBank(model_config, weights, arithmetic.make_kernel),
+        adapters=AdapterBank(model_config, weights, arithmetic.make_kernel, shard),
     )
 
 

@@ -12,11 +12,14 @@ from safetensors.torch import load_file
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.adapter_file import AdapterFile, open_adapter
-from penstock_worker.models.adapter_modules import adaptable_modules
+from penstock_worker.models.adapter_modules import AdaptableModule, adaptable_modules
+from penstock_worker.models.cut import joined
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.decoder_weights import DecoderWeights
+from penstock_worker.models.head_order import qkv_order
 from penstock_worker.models.linear import KernelMaker, LinearKernel, PlainKernel
-from penstock_worker.models.weight_reader import qkv_order
+from penstock_worker.models.shard import WHOLE, Shard
+from penstock_worker.models.shard_layout import ShardLayout, shard_config, shard_layout
 
 Place = tuple[int, str]
 """A layer's index and the name of one of its fused projections."""
@@ -59,20 +62,30 @@ class AdapterBank:
     """The adapters of one model, and which rows they change in the step under way.
 
     Args:
-        model: its shapes.
+        model: its shapes, as a whole.
         weights: its weights, packed. Every projection that can be adapted gets a kernel that looks here.
         make_kernel: of the adapters' own matrices.
+        shard: which part of the model the weights are.
     """
 
-    def __init__(self, model: DecoderConfig, weights: DecoderWeights, make_kernel: KernelMaker = PlainKernel) -> None:
+    def __init__(
+        self,
+        model: DecoderConfig,
+        weights: DecoderWeights,
+        make_kernel: KernelMaker = PlainKernel,
+        shard: Shard = WHOLE,
+    ) -> None:
         self._model = model
+        self._shard = shard
         self._make_kernel = make_kernel
         self._dtype, self._device = weights.dtype, weights.device
         self._adapters: dict[int, Adapter] = {}
         self.step: Sequence[AdaptedRows] = ()
-        for layer, projection in {(module.layer, module.projection) for module in adaptable_modules(model).values()}:
-            place = (layer, projection)
-            weights.layers[layer].projections()[projection].wrap(partial(AdaptedKernel, bank=self, place=place))
+        layout = shard_layout(model, shard)
+        held = [module for module in adaptable_modules(model).values() if module.layer in layout.layers]
+        for layer, projection in {_place(module, layout) for module in held}:
+            kernel = partial(AdaptedKernel, bank=self, place=(layer, projection))
+            weights.layers[layer].projections()[projection].wrap(kernel)
 
     def load(self, adapter_id: int, adapter_dir: Path, revision: str) -> None:
         """Reads an adapter, to be used under an id. May run beside a step.
@@ -84,7 +97,12 @@ class AdapterBank:
         if file.revision != revision:
             raise InvalidArgumentError(f"adapter {adapter_dir}", f"revision {file.revision}", f"revision {revision}")
         self._adapters[adapter_id] = read_adapter(
-            file, self._model, dtype=self._dtype, device=self._device, make_kernel=self._make_kernel
+            file,
+            self._model,
+            dtype=self._dtype,
+            device=self._device,
+            make_kernel=self._make_kernel,
+            shard=self._shard,
         )
 
     def drop(self, adapter_id: int) -> None:
@@ -143,8 +161,12 @@ def read_adapter(
     dtype: torch.dtype,
     device: torch.device,
     make_kernel: KernelMaker = PlainKernel,
+    shard: Shard = WHOLE,
 ) -> Adapter:
     """Reads an adapter and fuses it as the model's projections are fused, their rows in the same order.
+
+    Of a projection whose outputs are cut, a shard has their rows of B. Where the inputs are cut it has their columns of
+    A, and what the adapter adds here is one of the terms of the shards' sum.
 
     Raises:
         InvalidArgumentError: a number in it is not finite, and would reach other requests.
@@ -153,18 +175,37 @@ def read_adapter(
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise InvalidArgumentError(f"adapter tensor {name}", "infinite numbers or none", "finite numbers")
+    layout = shard_layout(model, shard)
     by_place: dict[Place, list[str]] = {}
     for name, module in file.modules.items():
-        by_place.setdefault((module.layer, module.projection), []).append(name)
-    fused = {place: _fused(file, names, tensors, _out_size(model, place[1])) for place, names in by_place.items()}
-    order = qkv_order(model)
-    return {
-        place: LowRank(
-            make_kernel(down.to(device, dtype), None),
-            make_kernel((up[order] if place[1] == "qkv" else up).to(device, dtype), None),
-        )
-        for place, (down, up) in fused.items()
-    }
+        if module.layer in layout.layers:
+            by_place.setdefault(_place(module, layout), []).append(name)
+    adapter = {}
+    for place, names in by_place.items():
+        matrices = _held(*_fused(file, names, tensors, _out_size(model, place[1])), model, layout, place[1])
+        adapter[place] = LowRank(*(make_kernel(matrix.to(device, dtype), None) for matrix in matrices))
+    return adapter
+
+
+def _place(module: AdaptableModule, layout: ShardLayout) -> Place:
+    return module.layer - layout.layers.start, module.projection
+
+
+def _held(
+    down: torch.Tensor, up: torch.Tensor, model: DecoderConfig, layout: ShardLayout, projection: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What a shard has of the matrices of a fused projection."""
+    match projection:
+        case "qkv":
+            rows = torch.tensor(layout.qkv.indices)[qkv_order(shard_config(model, layout))]
+            return down, up[rows]
+        case "output":
+            return down[:, layout.queries.indices], up
+        case "gate_up":
+            return down, up[joined((layout.intermediate, layout.intermediate)).indices]
+        case "up":
+            return down, up[layout.intermediate.indices]
+    return down[:, layout.intermediate.indices], up
 
 
 def _fused(

@@ -47,48 +47,43 @@ class LayerWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecoderWeights:
-    """All weights of a decoder.
+    """All weights of a decoder, or what a shard holds of them; only the first stage embeds, only the last has logits.
 
     Attributes:
-        embedding: [vocab, hidden].
+        dtype: that the model runs in.
+        device: where all tensors are.
+        first_token_id: that the embedding and the output projection have a row of.
+        embedding: [vocab, hidden]; None in later stages.
         positions: [positions, hidden], learned positions; or None.
         embedding_norm: after the embedding; or None.
         layers: from the lowest.
-        final_norm: before the output projection.
+        final_norm: before the output projection; None in earlier stages.
         output_projection: [hidden] to [vocab]; where they are tied, its weight is the embedding until it is packed.
+            None in earlier stages.
     """
 
-    embedding: torch.Tensor
+    dtype: torch.dtype
+    device: torch.device
+    first_token_id: int
+    embedding: torch.Tensor | None
     positions: torch.Tensor | None
     embedding_norm: Norm | None
     layers: tuple[LayerWeights, ...]
-    final_norm: Norm
-    output_projection: Linear
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype that the model runs in."""
-        return self.embedding.dtype
-
-    @property
-    def device(self) -> torch.device:
-        """Where all tensors are."""
-        return self.embedding.device
+    final_norm: Norm | None
+    output_projection: Linear | None
 
     @property
     def num_bytes(self) -> int:
         """Memory of all weights; a tied output projection takes its own only where it is packed."""
-        tensors = [self.embedding, *(tensor for norm in self._norms() for tensor in norm.parameters)]
-        if self.positions is not None:
-            tensors.append(self.positions)
+        tables = [table for table in (self.embedding, self.positions) if table is not None]
+        tensors = [*tables, *(tensor for norm in self._norms() for tensor in norm.parameters)]
         projections = [projection for layer in self.layers for projection in layer.projections().values()]
-        if self.output_projection.is_packed or self.output_projection.weight is not self.embedding:
-            projections.append(self.output_projection)
+        output = self.output_projection
+        if output is not None and (output.is_packed or output.weight is not self.embedding):
+            projections.append(output)
         return sum(tensor.nbytes for tensor in tensors) + sum(projection.num_bytes for projection in projections)
 
     def _norms(self) -> Iterator[Norm]:
-        yield self.final_norm
-        if self.embedding_norm is not None:
-            yield self.embedding_norm
+        yield from (norm for norm in (self.embedding_norm, self.final_norm) if norm is not None)
         for layer in self.layers:
             yield from layer.norms()

@@ -7,6 +7,7 @@ are sums of integers, which are exact in any order: a row has the same bits what
 import torch
 
 from penstock_worker.models.rounded_weight import Grid
+from penstock_worker.models.tensor_group import ALONE, TensorGroup, greatest
 
 _MAX_CODE = 127
 _MID_CODE = 128
@@ -20,20 +21,24 @@ class Int8Kernel:
         codes: int8 [out, in]; weight = code * scale.
         scales: float32 [out].
         bias: [out], or None.
+        group: that shares the inputs. A token's scale comes from all of them, as if one process had them.
     """
 
-    def __init__(self, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(
+        self, codes: torch.Tensor, scales: torch.Tensor, bias: torch.Tensor | None, group: TensorGroup = ALONE
+    ) -> None:
         self.num_bytes = codes.nbytes + scales.nbytes + (0 if bias is None else bias.nbytes)
         self._codes = torch.ops.onednn.qlinear_prepack(codes, None)
         self._scales = scales
         self._zero_points = torch.zeros(codes.shape[0], dtype=torch.int8)
         self._bias = None if bias is None else bias.float()
+        self._group = group
         self._zero_point = 1 << (activation_bits() - 1)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `LinearKernel`."""
         # Not `vector_norm` with infinity: on a CPU it takes ten times as long.
-        row_scales = x.abs().amax(dim=1, keepdim=True).float()
+        row_scales = greatest(x.abs().amax(dim=1, keepdim=True), self._group)
         row_scales = row_scales.div_(self._zero_point - 1).clamp_(min=_SMALLEST_SCALE)
         codes = (x / row_scales).round_().add_(self._zero_point).to(torch.uint8)
         products = torch.ops.onednn.qlinear_pointwise(
@@ -44,17 +49,22 @@ class Int8Kernel:
         return products.to(x.dtype)
 
 
-def int8_kernel(weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Kernel:
-    """Rounds each row of `weight`, [out, in], to 255 even levels between plus and minus its greatest number."""
+def int8_kernel(weight: torch.Tensor, bias: torch.Tensor | None, group: TensorGroup = ALONE) -> Int8Kernel:
+    """Rounds each row of `weight`, [out, in], to 255 even levels between plus and minus its greatest number.
+
+    Where `group` shares the inputs, that of the whole row; all of its processes make the kernel at once.
+    """
     wide = weight.float()
-    scales = wide.abs().amax(dim=1).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
+    scales = greatest(wide.abs().amax(dim=1), group).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
     codes = wide.div(scales.unsqueeze(1)).round_().to(torch.int8)
-    return Int8Kernel(codes, scales, bias)
+    return Int8Kernel(codes, scales, bias, group)
 
 
-def int8_kernel_on(grid: Grid, weight: torch.Tensor, bias: torch.Tensor | None) -> Int8Kernel:
+def int8_kernel_on(
+    grid: Grid, weight: torch.Tensor, bias: torch.Tensor | None, group: TensorGroup = ALONE
+) -> Int8Kernel:
     """The integers that `weight`, [out, in], was stored as; its grid has one scale for each output and no zeros."""
-    return Int8Kernel((grid.codes(weight) - _MID_CODE).to(torch.int8), grid.scales[:, 0].contiguous(), bias)
+    return Int8Kernel((grid.codes(weight) - _MID_CODE).to(torch.int8), grid.scales[:, 0].contiguous(), bias, group)
 
 
 def activation_bits() -> int:

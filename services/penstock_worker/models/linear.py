@@ -7,7 +7,9 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F  # noqa: N812 torch's own name for it
 
+from penstock_worker.models.cut import Cut, whole
 from penstock_worker.models.rounded_weight import Grid
+from penstock_worker.models.tensor_group import ALONE, TensorGroup
 
 
 class LinearKernel(Protocol):
@@ -40,6 +42,19 @@ class PlainKernel:
         return F.linear(x, self.weight, self.bias)
 
 
+@dataclass(frozen=True, slots=True)
+class SharedInputs:
+    """What a shard that has a part of a projection's inputs must know: it computes one of the terms of the result.
+
+    Attributes:
+        inputs: that it has.
+        group: those that have the others.
+    """
+
+    inputs: Cut
+    group: TensorGroup
+
+
 KernelMaker = Callable[[torch.Tensor, torch.Tensor | None], LinearKernel]
 """Makes a kernel of a weight, [out, in], and a bias, [out] or None."""
 
@@ -51,13 +66,21 @@ class Linear:
         weight: [out, in].
         bias: [out], or None.
         grid: the numbers that the weight is made of, where its checkpoint stores it rounded.
+        shared_inputs: where other shards have inputs of their own.
     """
 
-    __slots__ = ("_kernel", "grid")
+    __slots__ = ("_kernel", "grid", "shared_inputs")
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, grid: Grid | None = None) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        grid: Grid | None = None,
+        shared_inputs: SharedInputs | None = None,
+    ) -> None:
         self._kernel: LinearKernel = PlainKernel(weight, bias)
         self.grid = grid
+        self.shared_inputs = shared_inputs
 
     @property
     def weight(self) -> torch.Tensor:
@@ -68,6 +91,16 @@ class Linear:
     def bias(self) -> torch.Tensor | None:
         """[out], or None; only before packing."""
         return self._plain.bias
+
+    @property
+    def inputs(self) -> Cut:
+        """Of all shards together, what it has; only before packing."""
+        return whole(self.weight.shape[1]) if self.shared_inputs is None else self.shared_inputs.inputs
+
+    @property
+    def group(self) -> TensorGroup:
+        """Those that share the inputs."""
+        return ALONE if self.shared_inputs is None else self.shared_inputs.group
 
     @property
     def is_packed(self) -> bool:

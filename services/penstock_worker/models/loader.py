@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.cut import Cuts, sizes
 from penstock_worker.models.weight_files import first_names, weight_files
 
 _STORED_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -59,14 +60,19 @@ class Checkpoint:
         """Compares what is there with what the model needs; see `compare_shapes`."""
         compare_shapes(self.shapes, expected, ignored)
 
-    def grid(self, name: str) -> None:
+    def grid(self, name: str, cuts: Cuts) -> None:
         """None: no weight is rounded."""
 
-    def read(self, name: str, shape: Shape) -> torch.Tensor:
-        """One tensor as stored, on CPU; its shape was checked. It may lie in the mapped file: copy what you keep."""
-        tensor: torch.Tensor = self._readers[name].get_tensor(name)
-        assert tensor.shape == shape
-        return tensor
+    def read(self, name: str, cuts: Cuts) -> torch.Tensor:
+        """A part of a tensor as stored, on CPU; the shape of the whole was checked.
+
+        It may lie in the mapped file: copy what you keep. Of the file only the part is read.
+        """
+        if all(cut.is_whole for cut in cuts):
+            tensor: torch.Tensor = self._readers[name].get_tensor(name)
+            assert tensor.shape == sizes(cuts)
+            return tensor
+        return _taken(self._readers[name].get_slice(name), cuts)
 
 
 def compare_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], ignored: frozenset[str]) -> None:
@@ -92,6 +98,18 @@ def compare_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], ig
     if told:
         allowed = f"the tensors that config.json implies; {told}"
         raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
+
+
+def _taken(source: Any, cuts: Cuts) -> torch.Tensor:
+    """What `cuts` says of a tensor that is not read yet; along one dimension at most there are several runs."""
+    assert tuple(source.get_shape()) == sizes(cuts)
+    spans = [slice(cut.runs[0][0], cut.runs[-1][1]) for cut in cuts]
+    split = next((dim for dim, cut in enumerate(cuts) if len(cut.runs) > 1), None)
+    if split is None:
+        taken: torch.Tensor = source[tuple(spans)]
+        return taken
+    parts = [source[(*spans[:split], slice(*run), *spans[split + 1 :])] for run in cuts[split].runs]
+    return torch.cat(parts, dim=split)
 
 
 def _open(path: Path) -> Any:

@@ -72,23 +72,24 @@ def _with_few_row_counts(kernel: LinearKernel) -> LinearKernel:
 
 
 def _kernel_maker(projection: Linear, kind: str, quantization: Quantization | None) -> KernelMaker | None:
-    """None leaves the weights plain."""
+    """None leaves the weights plain. Shards choose as one process that had all inputs would."""
     weight = projection.weight
     if quantization is None:
         if not onednn_linear.is_supported(weight.dtype, weight.device):
             return None
-        return OneDnnKernel if projection.grid is None else _kernel_maker_on(projection.grid, weight.shape[1])
+        return OneDnnKernel if projection.grid is None else _kernel_maker_on(projection.grid, projection)
     # Where no whole number of groups makes up the input, 8 bits are the next best.
-    if quantization.bits_of(kind) == 4 and weight.shape[1] % quantization.group_size == 0:  # noqa: PLR2004
-        return partial(int4_kernel, group_size=quantization.group_size)
-    return int8_kernel
+    inputs, group_size = projection.inputs, quantization.group_size
+    has_whole_groups = inputs.size % group_size == 0 and inputs.grain % group_size == 0
+    if quantization.bits_of(kind) == 4 and has_whole_groups:  # noqa: PLR2004
+        return partial(int4_kernel, group_size=group_size)
+    return partial(int8_kernel, group=projection.group)
 
 
-def _kernel_maker_on(grid: Grid, num_inputs: int) -> KernelMaker:
+def _kernel_maker_on(grid: Grid, projection: Linear) -> KernelMaker:
     """Integers stay integers where there is a kernel for their grid."""
-    num_groups = grid.scales.shape[1]
-    if grid.bits == 8 and grid.has_rounded_activations and num_groups == 1 and not grid.has_own_zeros:  # noqa: PLR2004
-        return partial(int8_kernel_on, grid)
-    if grid.bits == 4 and num_inputs // num_groups in GROUP_SIZES:  # noqa: PLR2004
+    if grid.bits == 8 and grid.has_rounded_activations and grid.is_per_output and not grid.has_own_zeros:  # noqa: PLR2004
+        return partial(int8_kernel_on, grid, group=projection.group)
+    if grid.bits == 4 and projection.weight.shape[1] // grid.scales.shape[1] in GROUP_SIZES:  # noqa: PLR2004
         return partial(int4_kernel_on, grid)
     return OneDnnKernel

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.cut import Cut, Cuts, sizes, whole
 from penstock_worker.models.loader import Checkpoint, Shape, compare_shapes
 from penstock_worker.models.rounded_weight import Grid, RoundedWeight, unpacked
 from penstock_worker.models.stored_format import StoredFormat
@@ -63,20 +64,20 @@ class RoundedCheckpoint:
     def check_shapes(self, expected: Mapping[str, Shape], ignored: frozenset[str] = frozenset()) -> None:
         """See `Checkpoint.check_shapes`. GPTQ's writers add biases of zeros where a model has none."""
         surplus = {f"{stem}.bias" for stem in self._stems} & self.shapes.keys() - expected.keys()
-        zeros = {name for name in surplus if not self.read(name, self.shapes[name]).any()}
+        zeros = {name for name in surplus if not self.read(name, _all_of(self.shapes[name])).any()}
         compare_shapes(self.shapes, expected, ignored | zeros)
 
-    def read(self, name: str, shape: Shape) -> torch.Tensor:
-        """One tensor, on CPU; a rounded weight in float32."""
+    def read(self, name: str, cuts: Cuts) -> torch.Tensor:
+        """A part of a tensor, on CPU; of a rounded weight in float32."""
         stem = name.removesuffix(".weight")
-        return self._weight(stem).numbers() if stem in self._stems else self._checkpoint.read(name, shape)
+        return self._weight(stem, cuts).numbers() if stem in self._stems else self._checkpoint.read(name, cuts)
 
-    def grid(self, name: str) -> Grid | None:
-        """The grid of a weight; None where it is not rounded, or its groups are not neighbours."""
+    def grid(self, name: str, cuts: Cuts) -> Grid | None:
+        """The grid of a part of a weight; None where it is not rounded, or its groups are not neighbours."""
         stem = name.removesuffix(".weight")
         if stem not in self._stems:
             return None
-        weight = self._weight(stem)
+        weight = self._weight(stem, cuts)
         return weight.grid if weight.groups is None else None
 
     def _shape(self, stem: str) -> Shape:
@@ -88,59 +89,87 @@ class RoundedCheckpoint:
             case "int-quantized":
                 return self._matrix(f"{stem}.weight")
         num_outputs, num_words = self._matrix(f"{stem}.weight_packed")
-        shape = self._part(f"{stem}.weight_shape", (2,)).tolist()
+        shape = self._part(f"{stem}.weight_shape", _all_of((2,))).tolist()
         if shape[0] != num_outputs or -(-shape[1] // self._pack) != num_words:
             raise InvalidArgumentError(f"{stem}.weight_shape", shape, f"{num_outputs} rows of {num_words} words")
         return num_outputs, shape[1]
 
-    def _weight(self, stem: str) -> RoundedWeight:
-        num_outputs, num_inputs = self.shapes[f"{stem}.weight"]
-        num_groups = -(-num_inputs // (self._stored.group_size or num_inputs))
-        if self._stored.layout == "gptq":
-            weight = self._gptq(stem, num_outputs, num_inputs, num_groups)
-        else:
-            weight = self._compressed(stem, num_outputs, num_inputs, num_groups)
-        if weight.groups is None and num_inputs % num_groups:
-            raise InvalidArgumentError(f"{stem} group_size", self._stored.group_size, f"a divisor of {num_inputs}")
-        return weight
+    def _weight(self, stem: str, cuts: Cuts) -> RoundedWeight:
+        outputs, inputs = cuts
+        make = self._gptq if self._stored.layout == "gptq" else self._compressed
+        return make(stem, outputs, inputs)
 
-    def _gptq(self, stem: str, num_outputs: int, num_inputs: int, num_groups: int) -> RoundedWeight:
-        bits, scales = self._stored.bits, self._part(f"{stem}.scales", (num_groups, num_outputs))
-        words = self._part(f"{stem}.qweight", (num_inputs // self._pack, num_outputs), torch.int32)
-        zero_words = self._part(f"{stem}.qzeros", (num_groups, -(-num_outputs // self._pack)), torch.int32)
-        # One for each integer of a word, added to the word: a zero point of 0 less one has borrowed from the next.
-        ones = sum(1 << shift for shift in range(0, 32, bits))
-        zero_words = (zero_words.long() + self._stored.stored_zero_offset * ones).to(torch.int32)
-        zeros = unpacked(zero_words, bits, num_outputs)
-        codes = unpacked(words.t().contiguous(), bits, num_inputs)
-        grid = Grid(
-            bits, scales.float().t().contiguous(), zeros.float().t().contiguous(), has_rounded_activations=False
-        )
-        return RoundedWeight(codes.float(), grid, self._groups(f"{stem}.g_idx", num_inputs, num_groups))
+    def _gptq(self, stem: str, outputs: Cut, inputs: Cut) -> RoundedWeight:
+        held, groups = self._grouping(stem, "g_idx", inputs)
+        scales = self._part(f"{stem}.scales", (held, outputs)).float().t().contiguous()
+        offset = self._stored.stored_zero_offset
+        zeros = self._codes(f"{stem}.qzeros", outputs, held, words_along=1, offset=offset).float().t().contiguous()
+        codes = self._codes(f"{stem}.qweight", inputs, outputs, words_along=0).float()
+        return RoundedWeight(codes, self._grid(scales, zeros, inputs), groups)
 
-    def _compressed(self, stem: str, num_outputs: int, num_inputs: int, num_groups: int) -> RoundedWeight:
-        bits, scales = self._stored.bits, self._part(f"{stem}.weight_scale", (num_outputs, num_groups)).float()
-        half = 1 << (bits - 1)
+    def _compressed(self, stem: str, outputs: Cut, inputs: Cut) -> RoundedWeight:
+        half = 1 << (self._stored.bits - 1)
+        held, groups = self._grouping(stem, "weight_g_idx", inputs)
+        scales = self._part(f"{stem}.weight_scale", (outputs, held)).float()
         zeros = torch.full_like(scales, half)
         if self._stored.layout == "pack-quantized":
-            words = self._part(f"{stem}.weight_packed", (num_outputs, -(-num_inputs // self._pack)), torch.int32)
-            codes = unpacked(words, bits, num_inputs).float()
+            codes = self._codes(f"{stem}.weight_packed", inputs, outputs, words_along=1).float()
             if not self._stored.is_symmetric:
-                shape = (-(-num_outputs // self._pack), num_groups)
-                zero_words = self._part(f"{stem}.weight_zero_point", shape, torch.int32)
-                zeros = unpacked(zero_words.t().contiguous(), bits, num_outputs).t().float().contiguous()
+                codes_of_zero = self._codes(f"{stem}.weight_zero_point", outputs, held, words_along=0)
+                zeros = codes_of_zero.t().float().contiguous()
         else:
-            codes = self._part(f"{stem}.weight", (num_outputs, num_inputs), torch.int8).float().add_(half)
+            codes = self._part(f"{stem}.weight", (outputs, inputs), torch.int8).float().add_(half)
             if not self._stored.is_symmetric:
-                zeros = self._part(f"{stem}.weight_zero_point", (num_outputs, num_groups)).float() + half
-        grid = Grid(bits, scales, zeros, self._stored.has_rounded_activations)
-        return RoundedWeight(codes, grid, self._groups(f"{stem}.weight_g_idx", num_inputs, num_groups))
+                zeros = self._part(f"{stem}.weight_zero_point", (outputs, held)).float() + half
+        return RoundedWeight(codes, self._grid(scales, zeros, inputs), groups)
+
+    def _grid(self, scales: torch.Tensor, zeros: torch.Tensor, inputs: Cut) -> Grid:
+        stored = self._stored
+        is_per_output = self._num_groups(inputs) == 1
+        return Grid(stored.bits, scales, zeros, stored.has_rounded_activations, is_per_output)
+
+    def _num_groups(self, inputs: Cut) -> int:
+        """Of all inputs."""
+        return -(-inputs.size // (self._stored.group_size or inputs.size))
+
+    def _codes(self, name: str, packed: Cut, other: Cut, *, words_along: int, offset: int = 0) -> torch.Tensor:
+        """The codes of a tensor of two dimensions, with words along one of them, `offset` added to each.
+
+        Returns:
+            uint8 [other, packed].
+        """
+        words = packed.words(self._pack)
+        held = whole(-(-packed.size // self._pack)) if words is None else words
+        part = self._part(name, (other, held) if words_along else (held, other), torch.int32)
+        part = part if words_along else part.t().contiguous()
+        if offset:  # added to the word as a whole: a zero point of 0 less one has borrowed from the next
+            ones = sum(1 << shift for shift in range(0, 32, self._stored.bits))
+            part = (part.long() + offset * ones).to(torch.int32)
+        if words is not None:
+            return unpacked(part, self._stored.bits, packed.length)
+        return unpacked(part, self._stored.bits, packed.size)[:, packed.indices]
+
+    def _grouping(self, stem: str, name: str, inputs: Cut) -> tuple[Cut, torch.Tensor | None]:
+        """Which groups of scales belong to `inputs`, and which of these each input has; None: they are neighbours."""
+        group_size = self._stored.group_size or inputs.size
+        num_groups = self._num_groups(inputs)
+        of_all = self._groups(f"{stem}.{name}", inputs.size, num_groups)
+        if of_all is not None:
+            return whole(num_groups), of_all[inputs.indices]
+        if inputs.size % num_groups:
+            raise InvalidArgumentError(f"{stem} group_size", self._stored.group_size, f"a divisor of {inputs.size}")
+        if num_groups == 1:
+            return whole(1), None
+        held = inputs.words(group_size)
+        if held is None:
+            return whole(num_groups), torch.tensor(inputs.indices) // group_size
+        return held, None
 
     def _groups(self, name: str, num_inputs: int, num_groups: int) -> torch.Tensor | None:
         """The group of each input; None where they are neighbours."""
         if name not in self._stored_shapes:
             return None
-        groups = self._part(name, (num_inputs,)).long()
+        groups = self._part(name, _all_of((num_inputs,))).long()
         if groups.min() < 0 or groups.max() >= num_groups:
             raise InvalidArgumentError(name, f"{groups.min()} to {groups.max()}", f"0 to {num_groups - 1}")
         neighbours = torch.arange(num_inputs) // (self._stored.group_size or num_inputs)
@@ -152,12 +181,16 @@ class RoundedCheckpoint:
             raise InvalidArgumentError(f"tensor {name}", shape, "two sizes above 0")
         return shape[0], shape[1]
 
-    def _part(self, name: str, shape: Shape, dtype: torch.dtype | None = None) -> torch.Tensor:
-        """A tensor of a weight, whose shape and dtype follow from the others."""
-        found = self._stored_shapes.get(name)
+    def _part(self, name: str, cuts: Cuts, dtype: torch.dtype | None = None) -> torch.Tensor:
+        """Of a tensor of a weight, whose shape and dtype follow from the others."""
+        found, shape = self._stored_shapes.get(name), sizes(cuts)
         if found != shape:
             raise InvalidArgumentError(f"tensor {name}", found, f"the shape {shape}")
-        tensor = self._checkpoint.read(name, shape)
+        tensor = self._checkpoint.read(name, cuts)
         if dtype is not None and tensor.dtype != dtype:
             raise InvalidArgumentError(f"tensor {name} dtype", str(tensor.dtype), str(dtype))
         return tensor
+
+
+def _all_of(shape: Shape) -> Cuts:
+    return tuple(map(whole, shape))

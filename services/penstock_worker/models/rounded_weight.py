@@ -1,6 +1,6 @@
 """A weight of integers as a checkpoint stores it, and the numbers that it stands for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,17 +16,18 @@ class Grid:
         scales: float32 [out, num_groups], each of as many neighbouring inputs.
         zeros: float32 [out, num_groups].
         has_rounded_activations: made to be multiplied with activations of 8 bits, a scale for each token.
+        is_per_output: an output has one scale for all of its inputs, those that other shards have too.
     """
 
     bits: Bits
     scales: torch.Tensor
     zeros: torch.Tensor
     has_rounded_activations: bool
+    is_per_output: bool
 
     def select(self, rows: torch.Tensor) -> "Grid":
         """The grid of some rows of the weight, in their order."""
-        scales, zeros = self.scales.index_select(0, rows), self.zeros.index_select(0, rows)
-        return Grid(self.bits, scales, zeros, self.has_rounded_activations)
+        return replace(self, scales=self.scales.index_select(0, rows), zeros=self.zeros.index_select(0, rows))
 
     @property
     def has_own_zeros(self) -> bool:
@@ -46,7 +47,7 @@ def stacked(grids: "list[Grid | None]") -> Grid | None:
     if first is None or len(found) < len(grids):
         return None
     scales, zeros = torch.cat([grid.scales for grid in found]), torch.cat([grid.zeros for grid in found])
-    return Grid(first.bits, scales, zeros, first.has_rounded_activations)
+    return replace(first, scales=scales, zeros=zeros)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,3 +40,15 @@ class Alone:
     def gather(self, tensor: torch.Tensor) -> torch.Tensor:
         """`tensor` as it is."""
         return tensor
+
+
+ALONE = Alone()
+
+
+def greatest(tensor: torch.Tensor, group: TensorGroup) -> torch.Tensor:
+    """The greatest of all ranks' numbers in each place: float32, the same on every rank."""
+    if group.size == 1:
+        return tensor.float()
+    of_ranks = torch.zeros(group.size, *tensor.shape, device=tensor.device)  # a sum of which one term is not zero
+    of_ranks[group.rank] = tensor
+    return group.all_reduce(of_ranks).amax(dim=0)

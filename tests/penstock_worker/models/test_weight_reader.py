@@ -9,11 +9,13 @@ from fakes.plain_weights import plain_tensors
 from safetensors.torch import load_file, save_file
 
 from penstock_shared.errors import InvalidArgumentError
+from penstock_worker.models.cut import Cuts
 from penstock_worker.models.decoder_weights import DecoderWeights
 from penstock_worker.models.linear import Linear
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
-from penstock_worker.models.weight_reader import WeightReader, check_tensors
+from penstock_worker.models.tensor_check import check_tensors
+from penstock_worker.models.weight_reader import WeightReader
 
 
 def _read(model_dir: Path) -> DecoderWeights:
@@ -48,10 +50,10 @@ def test_layers_are_packed_as_they_are_read(tmp_path: Path) -> None:
     events: list[str] = []
 
     class Watched(Checkpoint):
-        def read(self, name: str, shape: tuple[int, ...]) -> torch.Tensor:
+        def read(self, name: str, cuts: Cuts) -> torch.Tensor:
             if name.endswith("q_proj.weight"):
                 events.append("read")
-            return super().read(name, shape)
+            return super().read(name, cuts)
 
     def pack(name: str, projection: Linear) -> None:
         assert not projection.is_packed
