@@ -7,13 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import PenstockError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.settings import fail_start, load_settings
 from penstock_worker.cluster import running_ray
-from penstock_worker.fleet.adapter_list import want_adapters
-from penstock_worker.fleet.checkpoint import inspect_checkpoint
+from penstock_worker.fleet.first_state import prepare_state
 from penstock_worker.ray_watch import wait_for_ray_death
 from penstock_worker.settings import WorkerSettings
 
@@ -24,9 +22,9 @@ def main() -> None:
     configure_logging("worker", settings.log_level, as_json=settings.log_json)
     with suppress(KeyboardInterrupt):
         try:
-            spec = _prepare(settings)
+            _prepare(settings)
             with running_ray(settings):
-                asyncio.run(_serve(settings, spec))
+                asyncio.run(_serve(settings))
         except (PenstockError, ConnectionError) as error:
             fail_start(str(error))
 
@@ -39,17 +37,15 @@ def _resolved(settings: WorkerSettings) -> WorkerSettings:
     return settings.model_copy(update=paths)
 
 
-def _prepare(settings: WorkerSettings) -> ModelSpec:
+def _prepare(settings: WorkerSettings) -> None:
     """Finds what would fail later while it is cheap to say so."""
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     if settings.fleet_credential_file is not None:
         FleetCredential.load(settings.fleet_credential_file)
-    spec = inspect_checkpoint(settings.model_dir, settings.model_name)
-    want_adapters(settings)
-    return spec
+    prepare_state(settings)
 
 
-async def _serve(settings: WorkerSettings, spec: ModelSpec) -> None:
+async def _serve(settings: WorkerSettings) -> None:
     """Serves until the first SIGTERM or SIGINT, then drains; the second one ends the drain.
 
     Raises:
@@ -60,7 +56,7 @@ async def _serve(settings: WorkerSettings, spec: ModelSpec) -> None:
     signals: asyncio.Queue[int] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
-    fleet = FleetDriver(settings, spec)
+    fleet = FleetDriver(settings)
     await _first_of(fleet.run(), signals.get(), wait_for_ray_death())
     get_logger("worker").info("draining", grace_s=settings.drain_grace_s)
     await _first_of(fleet.stop(settings.drain_grace_s), signals.get())

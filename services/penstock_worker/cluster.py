@@ -14,11 +14,14 @@ from typing import Any
 from penstock_shared.errors import FailedPreconditionError, UnavailableError
 from penstock_worker.addresses import split_address
 from penstock_worker.scratch import scratch_directory
-from penstock_worker.settings import WorkerSettings
+from penstock_worker.settings import WorkerSettings, num_cores
 
 NAMESPACE = "penstock"
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # about Ray's least: no data passes through it
 _AUTH_TOKEN_BYTES = 32
+# A private Ray says that it has so many times the CPUs: replicas that are added, or start in place of others, wait for
+# each other's threads a little, where otherwise they would not start at all.
+_ROOM = 2
 # Read when Ray is imported, and by its child processes.
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -107,7 +110,8 @@ def _private(settings: WorkerSettings, directory: Path) -> dict[str, Any]:
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(_AUTH_TOKEN_BYTES))
     os.environ.update(_PRIVATE_ENVIRONMENT | ray_environment(token_file))
-    return _started_here(directory) | {"num_cpus": settings.replicas * settings.num_threads}
+    num_cpus = _ROOM * max(num_cores(), settings.replicas * settings.num_threads)
+    return _started_here(directory) | {"num_cpus": num_cpus}
 
 
 def _started_here(directory: Path) -> dict[str, Any]:

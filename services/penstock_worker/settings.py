@@ -11,7 +11,7 @@ from penstock_shared.settings import ServiceSettings
 from penstock_worker.addresses import is_loopback
 
 _BIND = r"^.+:\d{1,5}$"
-_MODEL_NAME = r"^[A-Za-z0-9._/-]{1,128}$"
+MODEL_NAME = r"^[A-Za-z0-9._/-]{1,128}$"
 
 
 class WorkerSettings(ServiceSettings):
@@ -27,7 +27,7 @@ class WorkerSettings(ServiceSettings):
     replica_host: str = "127.0.0.1"
     replica_advertise_host: str | None = None
     model_dir: Path
-    model_name: str = Field(pattern=_MODEL_NAME)
+    model_name: str = Field(pattern=MODEL_NAME)
     replicas: int = Field(2, ge=1, le=1024)
     threads_per_replica: int | None = Field(None, ge=1)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

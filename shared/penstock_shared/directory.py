@@ -96,12 +96,27 @@ class ReplicaInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRevision:
+    """A revision of a model beside the one of `Directory.models`; see `fleet.v1.OtherRevision`."""
+
+    spec: ModelSpec
+    takes_new_requests: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Directory:
-    """All models and replicas at one version."""
+    """All models and replicas at one version; see `fleet.v1.Directory`."""
 
     version: int = 0
     models: tuple[ModelSpec, ...] = ()
     replicas: tuple[ReplicaInfo, ...] = ()
+    other_revisions: tuple[OtherRevision, ...] = ()
+    asleep: tuple[str, ...] = ()
+
+    @property
+    def all_revisions(self) -> tuple[ModelSpec, ...]:
+        """The specifications of all revisions of all models."""
+        return self.models + tuple(other.spec for other in self.other_revisions)
 
 
 def directory_from_proto(message: fleet_pb2.Directory) -> Directory:
@@ -110,6 +125,10 @@ def directory_from_proto(message: fleet_pb2.Directory) -> Directory:
         version=message.version,
         models=tuple(_model_from_proto(model) for model in message.models),
         replicas=tuple(_replica_from_proto(replica) for replica in message.replicas),
+        other_revisions=tuple(
+            OtherRevision(_model_from_proto(other.spec), other.takes_new_requests) for other in message.other_revisions
+        ),
+        asleep=tuple(message.asleep),
     )
 
 
@@ -119,6 +138,11 @@ def directory_to_proto(directory: Directory) -> fleet_pb2.Directory:
         version=directory.version,
         models=[model_to_proto(model) for model in directory.models],
         replicas=[_replica_to_proto(replica) for replica in directory.replicas],
+        other_revisions=[
+            fleet_pb2.OtherRevision(spec=model_to_proto(other.spec), takes_new_requests=other.takes_new_requests)
+            for other in directory.other_revisions
+        ],
+        asleep=directory.asleep,
     )
 
 

@@ -26,9 +26,20 @@ class ScriptedReplica:
         may_load_adapters: loading one waits for it.
         adapters: those that it has, by name. They are gone with the process.
         calls: what the supervisor asked for.
+        may_finish: a stop waits for it: there is work.
+        is_removed: its process and resources are gone for good.
+        is_running: a process was started.
+
+    Args:
+        registration: what a load that goes well answers.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, registration: Registration = GOOD) -> None:
+        self._registration = registration
+        self.may_finish = asyncio.Event()
+        self.may_finish.set()
+        self.is_removed = False
+        self.is_running = False
         self.loads: list[Registration | LoadFailure | Exception] = []
         self.refusals: dict[str, str | LoadFailure | Exception] = {}
         self.is_loading_adapter = asyncio.Event()
@@ -51,6 +62,7 @@ class ScriptedReplica:
 
     async def process(self) -> ProcessInfo:
         """A fresh one."""
+        self.is_running = True
         self._incarnation += 1
         self._death.clear()
         self.adapters = {}
@@ -59,7 +71,7 @@ class ScriptedReplica:
     async def load(self) -> Registration | LoadFailure:
         """As scripted."""
         self.calls.append("load")
-        loaded = self.loads.pop(0) if self.loads else GOOD
+        loaded = self.loads.pop(0) if self.loads else self._registration
         if isinstance(loaded, Exception):
             raise loaded
         return loaded
@@ -85,12 +97,19 @@ class ScriptedReplica:
         await self._death.wait()
         raise ReplicaDiedError("killed by the test")
 
+    async def find(self) -> bool:
+        """Whether it runs."""
+        return self.is_running
+
     async def stop(self, limit_s: float) -> None:
         """Dies meanwhile where the test has said so."""
         self.calls.append(f"stop {limit_s:.0f}")
+        await self.may_finish.wait()
         if self._death.is_set():
             raise ReplicaDiedError("killed by the test")
 
     async def remove(self) -> None:
         """Noted."""
         self.calls.append("remove")
+        self.is_removed = True
+        self.is_running = False

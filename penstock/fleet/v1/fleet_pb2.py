@@ -27,43 +27,65 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from penstock.types.v1 import types_pb2 as penstock_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/fleet/v1/fleet.proto\x12\x11penstock.fleet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"\x16\n\x14WatchReplicasRequest\"H\n\x15WatchReplicasResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"x\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12,\n\x06models\x18\x02 \x03(\x0b\x32\x1c.penstock.types.v1.ModelSpec\x12,\n\x08replicas\x18\x03 \x03(\x0b\x32\x1a.penstock.fleet.v1.Replica\"\x95\x02\n\x07Replica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.penstock.fleet.v1.ReplicaState\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x1c\n\x14numerics_fingerprint\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x0b\n\x03pid\x18\t \x01(\x05\x12.\n\nstate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cnum_restarts\x18\x0b \x01(\x05\"\x11\n\x0fGetFleetRequest\"C\n\x10GetFleetResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"3\n\x0cScaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cnum_replicas\x18\x02 \x01(\x05\"@\n\rScaleResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"L\n\x0c\x44rainRequest\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12(\n\x05limit\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\rDrainResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"?\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"F\n\x13LoadAdapterResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"3\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"H\n\x15UnloadAdapterResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory*\xd0\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLICA_STATE_PLACING\x10\x01\x12\x19\n\x15REPLICA_STATE_LOADING\x10\x02\x12\x17\n\x13REPLICA_STATE_READY\x10\x03\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x04\x12\x1c\n\x18REPLICA_STATE_RESTARTING\x10\x05\x12\x18\n\x14REPLICA_STATE_FAILED\x10\x06\x32\xa3\x04\n\x0c\x46leetService\x12\x64\n\rWatchReplicas\x12\'.penstock.fleet.v1.WatchReplicasRequest\x1a(.penstock.fleet.v1.WatchReplicasResponse0\x01\x12S\n\x08GetFleet\x12\".penstock.fleet.v1.GetFleetRequest\x1a#.penstock.fleet.v1.GetFleetResponse\x12J\n\x05Scale\x12\x1f.penstock.fleet.v1.ScaleRequest\x1a .penstock.fleet.v1.ScaleResponse\x12J\n\x05\x44rain\x12\x1f.penstock.fleet.v1.DrainRequest\x1a .penstock.fleet.v1.DrainResponse\x12\\\n\x0bLoadAdapter\x12%.penstock.fleet.v1.LoadAdapterRequest\x1a&.penstock.fleet.v1.LoadAdapterResponse\x12\x62\n\rUnloadAdapter\x12\'.penstock.fleet.v1.UnloadAdapterRequest\x1a(.penstock.fleet.v1.UnloadAdapterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpenstock/fleet/v1/fleet.proto\x12\x11penstock.fleet.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dpenstock/types/v1/types.proto\"\x16\n\x14WatchReplicasRequest\"H\n\x15WatchReplicasResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"\xc3\x01\n\tDirectory\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12,\n\x06models\x18\x02 \x03(\x0b\x32\x1c.penstock.types.v1.ModelSpec\x12,\n\x08replicas\x18\x03 \x03(\x0b\x32\x1a.penstock.fleet.v1.Replica\x12\x39\n\x0fother_revisions\x18\x04 \x03(\x0b\x32 .penstock.fleet.v1.OtherRevision\x12\x0e\n\x06\x61sleep\x18\x05 \x03(\t\"W\n\rOtherRevision\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.penstock.types.v1.ModelSpec\x12\x1a\n\x12takes_new_requests\x18\x02 \x01(\x08\"\x95\x02\n\x07Replica\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12.\n\x05state\x18\x03 \x01(\x0e\x32\x1f.penstock.fleet.v1.ReplicaState\x12\x0f\n\x07\x61\x64\x64ress\x18\x04 \x01(\t\x12\x13\n\x0bincarnation\x18\x05 \x01(\x04\x12\x10\n\x08revision\x18\x06 \x01(\t\x12\x1c\n\x14numerics_fingerprint\x18\x07 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x08 \x01(\t\x12\x0b\n\x03pid\x18\t \x01(\x05\x12.\n\nstate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cnum_restarts\x18\x0b \x01(\x05\"\x11\n\x0fGetFleetRequest\"\xa3\x01\n\x10GetFleetResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\x12*\n\x04spec\x18\x02 \x01(\x0b\x32\x1c.penstock.fleet.v1.FleetSpec\x12\x32\n\x08progress\x18\x03 \x03(\x0b\x32 .penstock.fleet.v1.ModelProgress\";\n\tFleetSpec\x12.\n\x06models\x18\x01 \x03(\x0b\x32\x1e.penstock.fleet.v1.WantedModel\"\xb8\x04\n\x0bWantedModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmodel_dir\x18\x02 \x01(\t\x12\x15\n\x08replicas\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x19\n\x0cmin_replicas\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12\x19\n\x0cmax_replicas\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12\x1c\n\x0ftensor_parallel\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12\x1e\n\x11pipeline_parallel\x18\x07 \x01(\x05H\x04\x88\x01\x01\x12\x13\n\x06\x64\x65vice\x18\x08 \x01(\tH\x05\x88\x01\x01\x12\x12\n\x05\x64type\x18\t \x01(\tH\x06\x88\x01\x01\x12\x15\n\x08quantize\x18\n \x01(\tH\x07\x88\x01\x01\x12\x14\n\x07threads\x18\x0b \x01(\x05H\x08\x88\x01\x01\x12>\n\x08\x61\x64\x61pters\x18\x0c \x03(\x0b\x32,.penstock.fleet.v1.WantedModel.AdaptersEntry\x12/\n\tautoscale\x18\r \x01(\x0b\x32\x1c.penstock.fleet.v1.Autoscale\x1a/\n\rAdaptersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_replicasB\x0f\n\r_min_replicasB\x0f\n\r_max_replicasB\x12\n\x10_tensor_parallelB\x14\n\x12_pipeline_parallelB\t\n\x07_deviceB\x08\n\x06_dtypeB\x0b\n\t_quantizeB\n\n\x08_threads\"\xb9\x02\n\tAutoscale\x12\x1d\n\x10target_sequences\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12!\n\x14target_queued_tokens\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12.\n\x0btarget_wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12,\n\tup_window\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0b\x64own_window\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bidle_window\x18\x06 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\n\x11_target_sequencesB\x17\n\x15_target_queued_tokens\"\x80\x01\n\rModelProgress\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nnum_wanted\x18\x02 \x01(\x05\x12\x11\n\tnum_ready\x18\x03 \x01(\x05\x12\x14\n\x0cnum_outdated\x18\x04 \x01(\x05\x12\x12\n\nis_settled\x18\x05 \x01(\x08\x12\x0f\n\x07problem\x18\x06 \x01(\t\"?\n\x11\x41pplyFleetRequest\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.FleetSpec\"@\n\x12\x41pplyFleetResponse\x12*\n\x04spec\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.FleetSpec\"6\n\x12UpdateModelRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\tmodel_dir\x18\x02 \x01(\t\"\'\n\x13UpdateModelResponse\x12\x10\n\x08revision\x18\x01 \x01(\t\"3\n\x0cScaleRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cnum_replicas\x18\x02 \x01(\x05\"@\n\rScaleResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"L\n\x0c\x44rainRequest\x12\x12\n\nreplica_id\x18\x01 \x01(\t\x12(\n\x05limit\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"@\n\rDrainResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"?\n\x12LoadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\"F\n\x13LoadAdapterResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory\"3\n\x14UnloadAdapterRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"H\n\x15UnloadAdapterResponse\x12/\n\tdirectory\x18\x01 \x01(\x0b\x32\x1c.penstock.fleet.v1.Directory*\xd0\x01\n\x0cReplicaState\x12\x1d\n\x19REPLICA_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15REPLICA_STATE_PLACING\x10\x01\x12\x19\n\x15REPLICA_STATE_LOADING\x10\x02\x12\x17\n\x13REPLICA_STATE_READY\x10\x03\x12\x1a\n\x16REPLICA_STATE_DRAINING\x10\x04\x12\x1c\n\x18REPLICA_STATE_RESTARTING\x10\x05\x12\x18\n\x14REPLICA_STATE_FAILED\x10\x06\x32\xdc\x05\n\x0c\x46leetService\x12\x64\n\rWatchReplicas\x12\'.penstock.fleet.v1.WatchReplicasRequest\x1a(.penstock.fleet.v1.WatchReplicasResponse0\x01\x12S\n\x08GetFleet\x12\".penstock.fleet.v1.GetFleetRequest\x1a#.penstock.fleet.v1.GetFleetResponse\x12Y\n\nApplyFleet\x12$.penstock.fleet.v1.ApplyFleetRequest\x1a%.penstock.fleet.v1.ApplyFleetResponse\x12\\\n\x0bUpdateModel\x12%.penstock.fleet.v1.UpdateModelRequest\x1a&.penstock.fleet.v1.UpdateModelResponse\x12J\n\x05Scale\x12\x1f.penstock.fleet.v1.ScaleRequest\x1a .penstock.fleet.v1.ScaleResponse\x12J\n\x05\x44rain\x12\x1f.penstock.fleet.v1.DrainRequest\x1a .penstock.fleet.v1.DrainResponse\x12\\\n\x0bLoadAdapter\x12%.penstock.fleet.v1.LoadAdapterRequest\x1a&.penstock.fleet.v1.LoadAdapterResponse\x12\x62\n\rUnloadAdapter\x12\'.penstock.fleet.v1.UnloadAdapterRequest\x1a(.penstock.fleet.v1.UnloadAdapterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'penstock.fleet.v1.fleet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REPLICASTATE']._serialized_start=1264
-  _globals['_REPLICASTATE']._serialized_end=1472
+  _globals['_WANTEDMODEL_ADAPTERSENTRY']._loaded_options = None
+  _globals['_WANTEDMODEL_ADAPTERSENTRY']._serialized_options = b'8\001'
+  _globals['_REPLICASTATE']._serialized_start=2833
+  _globals['_REPLICASTATE']._serialized_end=3041
   _globals['_WATCHREPLICASREQUEST']._serialized_start=148
   _globals['_WATCHREPLICASREQUEST']._serialized_end=170
   _globals['_WATCHREPLICASRESPONSE']._serialized_start=172
   _globals['_WATCHREPLICASRESPONSE']._serialized_end=244
-  _globals['_DIRECTORY']._serialized_start=246
-  _globals['_DIRECTORY']._serialized_end=366
-  _globals['_REPLICA']._serialized_start=369
-  _globals['_REPLICA']._serialized_end=646
-  _globals['_GETFLEETREQUEST']._serialized_start=648
-  _globals['_GETFLEETREQUEST']._serialized_end=665
-  _globals['_GETFLEETRESPONSE']._serialized_start=667
-  _globals['_GETFLEETRESPONSE']._serialized_end=734
-  _globals['_SCALEREQUEST']._serialized_start=736
-  _globals['_SCALEREQUEST']._serialized_end=787
-  _globals['_SCALERESPONSE']._serialized_start=789
-  _globals['_SCALERESPONSE']._serialized_end=853
-  _globals['_DRAINREQUEST']._serialized_start=855
-  _globals['_DRAINREQUEST']._serialized_end=931
-  _globals['_DRAINRESPONSE']._serialized_start=933
-  _globals['_DRAINRESPONSE']._serialized_end=997
-  _globals['_LOADADAPTERREQUEST']._serialized_start=999
-  _globals['_LOADADAPTERREQUEST']._serialized_end=1062
-  _globals['_LOADADAPTERRESPONSE']._serialized_start=1064
-  _globals['_LOADADAPTERRESPONSE']._serialized_end=1134
-  _globals['_UNLOADADAPTERREQUEST']._serialized_start=1136
-  _globals['_UNLOADADAPTERREQUEST']._serialized_end=1187
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=1189
-  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=1261
-  _globals['_FLEETSERVICE']._serialized_start=1475
-  _globals['_FLEETSERVICE']._serialized_end=2022
+  _globals['_DIRECTORY']._serialized_start=247
+  _globals['_DIRECTORY']._serialized_end=442
+  _globals['_OTHERREVISION']._serialized_start=444
+  _globals['_OTHERREVISION']._serialized_end=531
+  _globals['_REPLICA']._serialized_start=534
+  _globals['_REPLICA']._serialized_end=811
+  _globals['_GETFLEETREQUEST']._serialized_start=813
+  _globals['_GETFLEETREQUEST']._serialized_end=830
+  _globals['_GETFLEETRESPONSE']._serialized_start=833
+  _globals['_GETFLEETRESPONSE']._serialized_end=996
+  _globals['_FLEETSPEC']._serialized_start=998
+  _globals['_FLEETSPEC']._serialized_end=1057
+  _globals['_WANTEDMODEL']._serialized_start=1060
+  _globals['_WANTEDMODEL']._serialized_end=1628
+  _globals['_WANTEDMODEL_ADAPTERSENTRY']._serialized_start=1446
+  _globals['_WANTEDMODEL_ADAPTERSENTRY']._serialized_end=1493
+  _globals['_AUTOSCALE']._serialized_start=1631
+  _globals['_AUTOSCALE']._serialized_end=1944
+  _globals['_MODELPROGRESS']._serialized_start=1947
+  _globals['_MODELPROGRESS']._serialized_end=2075
+  _globals['_APPLYFLEETREQUEST']._serialized_start=2077
+  _globals['_APPLYFLEETREQUEST']._serialized_end=2140
+  _globals['_APPLYFLEETRESPONSE']._serialized_start=2142
+  _globals['_APPLYFLEETRESPONSE']._serialized_end=2206
+  _globals['_UPDATEMODELREQUEST']._serialized_start=2208
+  _globals['_UPDATEMODELREQUEST']._serialized_end=2262
+  _globals['_UPDATEMODELRESPONSE']._serialized_start=2264
+  _globals['_UPDATEMODELRESPONSE']._serialized_end=2303
+  _globals['_SCALEREQUEST']._serialized_start=2305
+  _globals['_SCALEREQUEST']._serialized_end=2356
+  _globals['_SCALERESPONSE']._serialized_start=2358
+  _globals['_SCALERESPONSE']._serialized_end=2422
+  _globals['_DRAINREQUEST']._serialized_start=2424
+  _globals['_DRAINREQUEST']._serialized_end=2500
+  _globals['_DRAINRESPONSE']._serialized_start=2502
+  _globals['_DRAINRESPONSE']._serialized_end=2566
+  _globals['_LOADADAPTERREQUEST']._serialized_start=2568
+  _globals['_LOADADAPTERREQUEST']._serialized_end=2631
+  _globals['_LOADADAPTERRESPONSE']._serialized_start=2633
+  _globals['_LOADADAPTERRESPONSE']._serialized_end=2703
+  _globals['_UNLOADADAPTERREQUEST']._serialized_start=2705
+  _globals['_UNLOADADAPTERREQUEST']._serialized_end=2756
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_start=2758
+  _globals['_UNLOADADAPTERRESPONSE']._serialized_end=2830
+  _globals['_FLEETSERVICE']._serialized_start=3044
+  _globals['_FLEETSERVICE']._serialized_end=3776
 # @@protoc_insertion_point(module_scope)

@@ -104,26 +104,66 @@ class Directory(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
     REPLICAS_FIELD_NUMBER: _builtins.int
+    OTHER_REVISIONS_FIELD_NUMBER: _builtins.int
+    ASLEEP_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """Grows with each change, across restarts of the fleet too."""
     @_builtins.property
-    def models(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ModelSpec]: ...
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ModelSpec]:
+        """One of each name: the revision that new requests are for."""
+
     @_builtins.property
     def replicas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Replica]: ...
+    @_builtins.property
+    def other_revisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___OtherRevision]:
+        """The other revisions of models that are being updated."""
+
+    @_builtins.property
+    def asleep(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models without a replica that the first request brings up."""
+
     def __init__(
         self,
         *,
         version: _builtins.int = ...,
         models: _abc.Iterable[_types_pb2.ModelSpec] | None = ...,
         replicas: _abc.Iterable[Global___Replica] | None = ...,
+        other_revisions: _abc.Iterable[Global___OtherRevision] | None = ...,
+        asleep: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models", "replicas", b"replicas", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asleep", b"asleep", "models", b"models", "other_revisions", b"other_revisions", "replicas", b"replicas", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Directory: _TypeAlias = Directory  # noqa: Y015
+
+@_typing.final
+class OtherRevision(_message.Message):
+    """A revision of a model beside the one in `Directory.models`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    TAKES_NEW_REQUESTS_FIELD_NUMBER: _builtins.int
+    takes_new_requests: _builtins.bool
+    """New requests may be for it too, as its share of the ready replicas is. False: only those that were accepted for it before."""
+    @_builtins.property
+    def spec(self) -> _types_pb2.ModelSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: _types_pb2.ModelSpec | None = ...,
+        takes_new_requests: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec", "takes_new_requests", b"takes_new_requests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OtherRevision: _TypeAlias = OtherRevision  # noqa: Y015
 
 @_typing.final
 class Replica(_message.Message):
@@ -201,20 +241,363 @@ class GetFleetResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DIRECTORY_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def directory(self) -> Global___Directory: ...
+    @_builtins.property
+    def spec(self) -> Global___FleetSpec:
+        """What is wanted."""
+
+    @_builtins.property
+    def progress(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelProgress]:
+        """How far it is reached; in the order of `spec`, then models that are being removed."""
+
     def __init__(
         self,
         *,
         directory: Global___Directory | None = ...,
+        spec: Global___FleetSpec | None = ...,
+        progress: _abc.Iterable[Global___ModelProgress] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "progress", b"progress", "spec", b"spec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetFleetResponse: _TypeAlias = GetFleetResponse  # noqa: Y015
+
+@_typing.final
+class FleetSpec(_message.Message):
+    """What is wanted: all models."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODELS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___WantedModel]: ...
+    def __init__(
+        self,
+        *,
+        models: _abc.Iterable[Global___WantedModel] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FleetSpec: _TypeAlias = FleetSpec  # noqa: Y015
+
+@_typing.final
+class WantedModel(_message.Message):
+    """A model that is wanted. Absent fields mean the fleet's own setting, or what is said here."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AdaptersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    NAME_FIELD_NUMBER: _builtins.int
+    MODEL_DIR_FIELD_NUMBER: _builtins.int
+    REPLICAS_FIELD_NUMBER: _builtins.int
+    MIN_REPLICAS_FIELD_NUMBER: _builtins.int
+    MAX_REPLICAS_FIELD_NUMBER: _builtins.int
+    TENSOR_PARALLEL_FIELD_NUMBER: _builtins.int
+    PIPELINE_PARALLEL_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    DTYPE_FIELD_NUMBER: _builtins.int
+    QUANTIZE_FIELD_NUMBER: _builtins.int
+    THREADS_FIELD_NUMBER: _builtins.int
+    ADAPTERS_FIELD_NUMBER: _builtins.int
+    AUTOSCALE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What requests call it: 1 to 128 letters, digits, '.', '_', '-', '/'."""
+    model_dir: _builtins.str
+    """Absolute path of its checkpoint where the replicas run."""
+    replicas: _builtins.int
+    """Absent: `min_replicas`, or 1."""
+    min_replicas: _builtins.int
+    """Absent: 0, or 1 with `autoscale`."""
+    max_replicas: _builtins.int
+    """Absent: 1024, or the larger of `replicas` and 4 with `autoscale`."""
+    tensor_parallel: _builtins.int
+    """Processes that share each layer of a replica; absent: 1."""
+    pipeline_parallel: _builtins.int
+    """Groups of them that follow one another; absent: 1."""
+    device: _builtins.str
+    """"auto", "cpu", "cuda"."""
+    dtype: _builtins.str
+    """"auto", "float32", "bfloat16", "float16"."""
+    quantize: _builtins.str
+    """"none", "int8", "int4"."""
+    threads: _builtins.int
+    """CPU threads of each process."""
+    @_builtins.property
+    def adapters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Directories of LoRA adapters, by name; absolute."""
+
+    @_builtins.property
+    def autoscale(self) -> Global___Autoscale:
+        """Absent: the number of replicas is changed by operators only."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        model_dir: _builtins.str = ...,
+        replicas: _builtins.int | None = ...,
+        min_replicas: _builtins.int | None = ...,
+        max_replicas: _builtins.int | None = ...,
+        tensor_parallel: _builtins.int | None = ...,
+        pipeline_parallel: _builtins.int | None = ...,
+        device: _builtins.str | None = ...,
+        dtype: _builtins.str | None = ...,
+        quantize: _builtins.str | None = ...,
+        threads: _builtins.int | None = ...,
+        adapters: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        autoscale: Global___Autoscale | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_device", b"_device", "_dtype", b"_dtype", "_max_replicas", b"_max_replicas", "_min_replicas", b"_min_replicas", "_pipeline_parallel", b"_pipeline_parallel", "_quantize", b"_quantize", "_replicas", b"_replicas", "_tensor_parallel", b"_tensor_parallel", "_threads", b"_threads", "autoscale", b"autoscale", "device", b"device", "dtype", b"dtype", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "pipeline_parallel", b"pipeline_parallel", "quantize", b"quantize", "replicas", b"replicas", "tensor_parallel", b"tensor_parallel", "threads", b"threads"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_device", b"_device", "_dtype", b"_dtype", "_max_replicas", b"_max_replicas", "_min_replicas", b"_min_replicas", "_pipeline_parallel", b"_pipeline_parallel", "_quantize", b"_quantize", "_replicas", b"_replicas", "_tensor_parallel", b"_tensor_parallel", "_threads", b"_threads", "adapters", b"adapters", "autoscale", b"autoscale", "device", b"device", "dtype", b"dtype", "max_replicas", b"max_replicas", "min_replicas", b"min_replicas", "model_dir", b"model_dir", "name", b"name", "pipeline_parallel", b"pipeline_parallel", "quantize", b"quantize", "replicas", b"replicas", "tensor_parallel", b"tensor_parallel", "threads", b"threads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__device: _TypeAlias = _typing.Literal["device"]  # noqa: Y015
+    _WhichOneofArgType__device: _TypeAlias = _typing.Literal["_device", b"_device"]  # noqa: Y015
+    _WhichOneofReturnType__dtype: _TypeAlias = _typing.Literal["dtype"]  # noqa: Y015
+    _WhichOneofArgType__dtype: _TypeAlias = _typing.Literal["_dtype", b"_dtype"]  # noqa: Y015
+    _WhichOneofReturnType__max_replicas: _TypeAlias = _typing.Literal["max_replicas"]  # noqa: Y015
+    _WhichOneofArgType__max_replicas: _TypeAlias = _typing.Literal["_max_replicas", b"_max_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__min_replicas: _TypeAlias = _typing.Literal["min_replicas"]  # noqa: Y015
+    _WhichOneofArgType__min_replicas: _TypeAlias = _typing.Literal["_min_replicas", b"_min_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__pipeline_parallel: _TypeAlias = _typing.Literal["pipeline_parallel"]  # noqa: Y015
+    _WhichOneofArgType__pipeline_parallel: _TypeAlias = _typing.Literal["_pipeline_parallel", b"_pipeline_parallel"]  # noqa: Y015
+    _WhichOneofReturnType__quantize: _TypeAlias = _typing.Literal["quantize"]  # noqa: Y015
+    _WhichOneofArgType__quantize: _TypeAlias = _typing.Literal["_quantize", b"_quantize"]  # noqa: Y015
+    _WhichOneofReturnType__replicas: _TypeAlias = _typing.Literal["replicas"]  # noqa: Y015
+    _WhichOneofArgType__replicas: _TypeAlias = _typing.Literal["_replicas", b"_replicas"]  # noqa: Y015
+    _WhichOneofReturnType__tensor_parallel: _TypeAlias = _typing.Literal["tensor_parallel"]  # noqa: Y015
+    _WhichOneofArgType__tensor_parallel: _TypeAlias = _typing.Literal["_tensor_parallel", b"_tensor_parallel"]  # noqa: Y015
+    _WhichOneofReturnType__threads: _TypeAlias = _typing.Literal["threads"]  # noqa: Y015
+    _WhichOneofArgType__threads: _TypeAlias = _typing.Literal["_threads", b"_threads"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__device) -> _WhichOneofReturnType__device | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__dtype) -> _WhichOneofReturnType__dtype | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_replicas) -> _WhichOneofReturnType__max_replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_replicas) -> _WhichOneofReturnType__min_replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pipeline_parallel) -> _WhichOneofReturnType__pipeline_parallel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantize) -> _WhichOneofReturnType__quantize | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replicas) -> _WhichOneofReturnType__replicas | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tensor_parallel) -> _WhichOneofReturnType__tensor_parallel | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__threads) -> _WhichOneofReturnType__threads | None: ...
+
+Global___WantedModel: _TypeAlias = WantedModel  # noqa: Y015
+
+@_typing.final
+class Autoscale(_message.Message):
+    """How the number of replicas follows the load, between `min_replicas` and `max_replicas`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_SEQUENCES_FIELD_NUMBER: _builtins.int
+    TARGET_QUEUED_TOKENS_FIELD_NUMBER: _builtins.int
+    TARGET_WAIT_FIELD_NUMBER: _builtins.int
+    UP_WINDOW_FIELD_NUMBER: _builtins.int
+    DOWN_WINDOW_FIELD_NUMBER: _builtins.int
+    IDLE_WINDOW_FIELD_NUMBER: _builtins.int
+    target_sequences: _builtins.int
+    """Sequences that wait or run for each replica, at most; absent: 16."""
+    target_queued_tokens: _builtins.int
+    """Prompt tokens that wait for each replica, at most; absent: 4096."""
+    @_builtins.property
+    def target_wait(self) -> _duration_pb2.Duration:
+        """Longest that a request is expected to wait; absent: 2 s."""
+
+    @_builtins.property
+    def up_window(self) -> _duration_pb2.Duration:
+        """So long must more be wanted before one is started; absent: 3 s."""
+
+    @_builtins.property
+    def down_window(self) -> _duration_pb2.Duration:
+        """So long must fewer do before one is drained; absent: 60 s."""
+
+    @_builtins.property
+    def idle_window(self) -> _duration_pb2.Duration:
+        """Without any request for so long, there may be none where `min_replicas` is 0; absent: 300 s."""
+
+    def __init__(
+        self,
+        *,
+        target_sequences: _builtins.int | None = ...,
+        target_queued_tokens: _builtins.int | None = ...,
+        target_wait: _duration_pb2.Duration | None = ...,
+        up_window: _duration_pb2.Duration | None = ...,
+        down_window: _duration_pb2.Duration | None = ...,
+        idle_window: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_target_queued_tokens", b"_target_queued_tokens", "_target_sequences", b"_target_sequences", "down_window", b"down_window", "idle_window", b"idle_window", "target_queued_tokens", b"target_queued_tokens", "target_sequences", b"target_sequences", "target_wait", b"target_wait", "up_window", b"up_window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_queued_tokens", b"_target_queued_tokens", "_target_sequences", b"_target_sequences", "down_window", b"down_window", "idle_window", b"idle_window", "target_queued_tokens", b"target_queued_tokens", "target_sequences", b"target_sequences", "target_wait", b"target_wait", "up_window", b"up_window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__target_queued_tokens: _TypeAlias = _typing.Literal["target_queued_tokens"]  # noqa: Y015
+    _WhichOneofArgType__target_queued_tokens: _TypeAlias = _typing.Literal["_target_queued_tokens", b"_target_queued_tokens"]  # noqa: Y015
+    _WhichOneofReturnType__target_sequences: _TypeAlias = _typing.Literal["target_sequences"]  # noqa: Y015
+    _WhichOneofArgType__target_sequences: _TypeAlias = _typing.Literal["_target_sequences", b"_target_sequences"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_queued_tokens) -> _WhichOneofReturnType__target_queued_tokens | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__target_sequences) -> _WhichOneofReturnType__target_sequences | None: ...
+
+Global___Autoscale: _TypeAlias = Autoscale  # noqa: Y015
+
+@_typing.final
+class ModelProgress(_message.Message):
+    """How far what is wanted of a model is reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    NUM_WANTED_FIELD_NUMBER: _builtins.int
+    NUM_READY_FIELD_NUMBER: _builtins.int
+    NUM_OUTDATED_FIELD_NUMBER: _builtins.int
+    IS_SETTLED_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    num_wanted: _builtins.int
+    num_ready: _builtins.int
+    """Ready ones that are as wanted."""
+    num_outdated: _builtins.int
+    """Replicas that are still to be replaced or removed."""
+    is_settled: _builtins.bool
+    """Nothing is left to be done."""
+    problem: _builtins.str
+    """What stands in the way; empty where nothing does."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        num_wanted: _builtins.int = ...,
+        num_ready: _builtins.int = ...,
+        num_outdated: _builtins.int = ...,
+        is_settled: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_settled", b"is_settled", "model", b"model", "num_outdated", b"num_outdated", "num_ready", b"num_ready", "num_wanted", b"num_wanted", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelProgress: _TypeAlias = ModelProgress  # noqa: Y015
+
+@_typing.final
+class ApplyFleetRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spec(self) -> Global___FleetSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: Global___FleetSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyFleetRequest: _TypeAlias = ApplyFleetRequest  # noqa: Y015
+
+@_typing.final
+class ApplyFleetResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def spec(self) -> Global___FleetSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: Global___FleetSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplyFleetResponse: _TypeAlias = ApplyFleetResponse  # noqa: Y015
+
+@_typing.final
+class UpdateModelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    MODEL_DIR_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    model_dir: _builtins.str
+    """Absolute path of the checkpoint where the replicas run."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        model_dir: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "model_dir", b"model_dir"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelRequest: _TypeAlias = UpdateModelRequest  # noqa: Y015
+
+@_typing.final
+class UpdateModelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.str
+    """The revision that is to be served."""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateModelResponse: _TypeAlias = UpdateModelResponse  # noqa: Y015
 
 @_typing.final
 class ScaleRequest(_message.Message):

@@ -50,6 +50,16 @@ class FleetServiceStub(object):
                 request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetRequest.SerializeToString,
                 response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetResponse.FromString,
                 _registered_method=True)
+        self.ApplyFleet = channel.unary_unary(
+                '/penstock.fleet.v1.FleetService/ApplyFleet',
+                request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetRequest.SerializeToString,
+                response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetResponse.FromString,
+                _registered_method=True)
+        self.UpdateModel = channel.unary_unary(
+                '/penstock.fleet.v1.FleetService/UpdateModel',
+                request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelRequest.SerializeToString,
+                response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelResponse.FromString,
+                _registered_method=True)
         self.Scale = channel.unary_unary(
                 '/penstock.fleet.v1.FleetService/Scale',
                 request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ScaleRequest.SerializeToString,
@@ -89,21 +99,40 @@ class FleetServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetFleet(self, request, context):
-        """The directory now.
+        """The directory now, what is wanted, and how far that is reached.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ApplyFleet(self, request, context):
+        """Sets all that is wanted; models that it does not name are drained and removed. Returns at once: GetFleet tells how it goes.
+        The same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateModel(self, request, context):
+        """Has a model served from another checkpoint: one replica more than wanted is started, and each old one is drained when a new
+        one is ready in its place. Meanwhile both revisions serve, and each request is answered by one of them. Returns at once.
+        INVALID_ARGUMENT  there is no checkpoint that can be served, or an adapter of the model does not fit it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Scale(self, request, context):
-        """Sets how many replicas of a model are wanted.
+        """Sets how many replicas of a model are wanted. Returns at once.
+        INVALID_ARGUMENT  the number is not within the model's minimum and maximum.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Takes a replica out of service when its work is done.
+        """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
+        at once. To have fewer replicas, use Scale.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,6 +168,16 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.GetFleet,
                     request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetRequest.FromString,
                     response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetResponse.SerializeToString,
+            ),
+            'ApplyFleet': grpc.unary_unary_rpc_method_handler(
+                    servicer.ApplyFleet,
+                    request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetRequest.FromString,
+                    response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetResponse.SerializeToString,
+            ),
+            'UpdateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateModel,
+                    request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelRequest.FromString,
+                    response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelResponse.SerializeToString,
             ),
             'Scale': grpc.unary_unary_rpc_method_handler(
                     servicer.Scale,
@@ -221,6 +260,60 @@ class FleetService(object):
             '/penstock.fleet.v1.FleetService/GetFleet',
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetRequest.SerializeToString,
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.GetFleetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ApplyFleet(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.fleet.v1.FleetService/ApplyFleet',
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetRequest.SerializeToString,
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.ApplyFleetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.fleet.v1.FleetService/UpdateModel',
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelRequest.SerializeToString,
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.UpdateModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,11 +42,24 @@ class FleetServiceStub:
     WatchReplicas: _grpc.UnaryStreamMultiCallable[_fleet_pb2.WatchReplicasRequest, _fleet_pb2.WatchReplicasResponse]
     """Streams the directory: the whole of it at once, and again at every change. Whoever reconnects misses nothing."""
     GetFleet: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.GetFleetRequest, _fleet_pb2.GetFleetResponse]
-    """The directory now."""
+    """The directory now, what is wanted, and how far that is reached."""
+    ApplyFleet: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ApplyFleetRequest, _fleet_pb2.ApplyFleetResponse]
+    """Sets all that is wanted; models that it does not name are drained and removed. Returns at once: GetFleet tells how it goes.
+    The same again changes nothing.
+    """
+    UpdateModel: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.UpdateModelRequest, _fleet_pb2.UpdateModelResponse]
+    """Has a model served from another checkpoint: one replica more than wanted is started, and each old one is drained when a new
+    one is ready in its place. Meanwhile both revisions serve, and each request is answered by one of them. Returns at once.
+      INVALID_ARGUMENT  there is no checkpoint that can be served, or an adapter of the model does not fit it.
+    """
     Scale: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ScaleRequest, _fleet_pb2.ScaleResponse]
-    """Sets how many replicas of a model are wanted."""
+    """Sets how many replicas of a model are wanted. Returns at once.
+      INVALID_ARGUMENT  the number is not within the model's minimum and maximum.
+    """
     Drain: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.DrainRequest, _fleet_pb2.DrainResponse]
-    """Takes a replica out of service when its work is done."""
+    """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
+    at once. To have fewer replicas, use Scale.
+    """
     LoadAdapter: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]
     """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
     loaded already stays as it is.
@@ -72,11 +85,24 @@ class FleetServiceAsyncStub(FleetServiceStub):
     WatchReplicas: _aio.UnaryStreamMultiCallable[_fleet_pb2.WatchReplicasRequest, _fleet_pb2.WatchReplicasResponse]  # type: ignore[assignment]
     """Streams the directory: the whole of it at once, and again at every change. Whoever reconnects misses nothing."""
     GetFleet: _aio.UnaryUnaryMultiCallable[_fleet_pb2.GetFleetRequest, _fleet_pb2.GetFleetResponse]  # type: ignore[assignment]
-    """The directory now."""
+    """The directory now, what is wanted, and how far that is reached."""
+    ApplyFleet: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ApplyFleetRequest, _fleet_pb2.ApplyFleetResponse]  # type: ignore[assignment]
+    """Sets all that is wanted; models that it does not name are drained and removed. Returns at once: GetFleet tells how it goes.
+    The same again changes nothing.
+    """
+    UpdateModel: _aio.UnaryUnaryMultiCallable[_fleet_pb2.UpdateModelRequest, _fleet_pb2.UpdateModelResponse]  # type: ignore[assignment]
+    """Has a model served from another checkpoint: one replica more than wanted is started, and each old one is drained when a new
+    one is ready in its place. Meanwhile both revisions serve, and each request is answered by one of them. Returns at once.
+      INVALID_ARGUMENT  there is no checkpoint that can be served, or an adapter of the model does not fit it.
+    """
     Scale: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ScaleRequest, _fleet_pb2.ScaleResponse]  # type: ignore[assignment]
-    """Sets how many replicas of a model are wanted."""
+    """Sets how many replicas of a model are wanted. Returns at once.
+      INVALID_ARGUMENT  the number is not within the model's minimum and maximum.
+    """
     Drain: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DrainRequest, _fleet_pb2.DrainResponse]  # type: ignore[assignment]
-    """Takes a replica out of service when its work is done."""
+    """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
+    at once. To have fewer replicas, use Scale.
+    """
     LoadAdapter: _aio.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]  # type: ignore[assignment]
     """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
     loaded already stays as it is.
@@ -111,7 +137,28 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.GetFleetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.GetFleetResponse, _abc.Awaitable[_fleet_pb2.GetFleetResponse]]:
-        """The directory now."""
+        """The directory now, what is wanted, and how far that is reached."""
+
+    @_abc_1.abstractmethod
+    def ApplyFleet(
+        self,
+        request: _fleet_pb2.ApplyFleetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ApplyFleetResponse, _abc.Awaitable[_fleet_pb2.ApplyFleetResponse]]:
+        """Sets all that is wanted; models that it does not name are drained and removed. Returns at once: GetFleet tells how it goes.
+        The same again changes nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateModel(
+        self,
+        request: _fleet_pb2.UpdateModelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.UpdateModelResponse, _abc.Awaitable[_fleet_pb2.UpdateModelResponse]]:
+        """Has a model served from another checkpoint: one replica more than wanted is started, and each old one is drained when a new
+        one is ready in its place. Meanwhile both revisions serve, and each request is answered by one of them. Returns at once.
+          INVALID_ARGUMENT  there is no checkpoint that can be served, or an adapter of the model does not fit it.
+        """
 
     @_abc_1.abstractmethod
     def Scale(
@@ -119,7 +166,9 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.ScaleRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.ScaleResponse, _abc.Awaitable[_fleet_pb2.ScaleResponse]]:
-        """Sets how many replicas of a model are wanted."""
+        """Sets how many replicas of a model are wanted. Returns at once.
+          INVALID_ARGUMENT  the number is not within the model's minimum and maximum.
+        """
 
     @_abc_1.abstractmethod
     def Drain(
@@ -127,7 +176,9 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.DrainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.DrainResponse, _abc.Awaitable[_fleet_pb2.DrainResponse]]:
-        """Takes a replica out of service when its work is done."""
+        """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
+        at once. To have fewer replicas, use Scale.
+        """
 
     @_abc_1.abstractmethod
     def LoadAdapter(

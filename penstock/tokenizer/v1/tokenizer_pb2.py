@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from penstock.types.v1 import types_pb2 as penstock_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%penstock/tokenizer/v1/tokenizer.proto\x12\x15penstock.tokenizer.v1\x1a\x1dpenstock/types/v1/types.proto\"g\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x1a\n\x12\x61\x64\x64_special_tokens\x18\x03 \x01(\x08\x12\x1c\n\x14\x61llow_control_tokens\x18\x04 \x01(\x08\"h\n\x0e\x45ncodeResponse\x12\x37\n\tsequences\x18\x01 \x03(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\" \n\rTokenSequence\x12\x0f\n\x03ids\x18\x01 \x03(\rB\x02\x10\x01\"t\n\rDecodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x37\n\tsequences\x18\x02 \x03(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x1b\n\x13skip_special_tokens\x18\x03 \x01(\x08\">\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\"\xd0\x01\n\x11RenderChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x30\n\x08messages\x18\x02 \x03(\x0b\x32\x1e.penstock.types.v1.ChatMessage\x12&\n\x05tools\x18\x03 \x03(\x0b\x32\x17.penstock.types.v1.Tool\x12\x1d\n\x15\x61\x64\x64_generation_prompt\x18\x04 \x01(\x08\x12\x1e\n\x16\x63ontinue_final_message\x18\x05 \x01(\x08\x12\x13\n\x0breturn_text\x18\x06 \x01(\x08\"\x95\x01\n\x12RenderChatResponse\x12\x34\n\x06tokens\x18\x01 \x01(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x03 \x01(\t\x12\x1c\n\x14template_fingerprint\x18\x04 \x01(\t\"%\n\x14GetVocabularyRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\x89\x01\n\x15GetVocabularyResponse\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32\'.penstock.tokenizer.v1.VocabularyHeader\x12\x37\n\x07\x65ntries\x18\x02 \x03(\x0b\x32&.penstock.tokenizer.v1.VocabularyEntry\"s\n\x10VocabularyHeader\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\x12\x13\n\x0bnum_entries\x18\x03 \x01(\r\x12\x1c\n\x14strips_leading_space\x18\x04 \x01(\x08\"4\n\x0fVocabularyEntry\x12\r\n\x05\x62ytes\x18\x01 \x01(\x0c\x12\x12\n\nis_special\x18\x02 \x01(\x08\"]\n\x11\x44\x65tokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\toutput_id\x18\x02 \x01(\x04\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x0f\n\x07is_last\x18\x04 \x01(\x08\"5\n\x12\x44\x65tokenizeResponse\x12\x11\n\toutput_id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t2\xf8\x03\n\x10TokenizerService\x12U\n\x06\x45ncode\x12$.penstock.tokenizer.v1.EncodeRequest\x1a%.penstock.tokenizer.v1.EncodeResponse\x12U\n\x06\x44\x65\x63ode\x12$.penstock.tokenizer.v1.DecodeRequest\x1a%.penstock.tokenizer.v1.DecodeResponse\x12\x61\n\nRenderChat\x12(.penstock.tokenizer.v1.RenderChatRequest\x1a).penstock.tokenizer.v1.RenderChatResponse\x12l\n\rGetVocabulary\x12+.penstock.tokenizer.v1.GetVocabularyRequest\x1a,.penstock.tokenizer.v1.GetVocabularyResponse0\x01\x12\x65\n\nDetokenize\x12(.penstock.tokenizer.v1.DetokenizeRequest\x1a).penstock.tokenizer.v1.DetokenizeResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%penstock/tokenizer/v1/tokenizer.proto\x12\x15penstock.tokenizer.v1\x1a\x1dpenstock/types/v1/types.proto\"\x86\x01\n\rEncodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x03(\t\x12\x1a\n\x12\x61\x64\x64_special_tokens\x18\x03 \x01(\x08\x12\x1c\n\x14\x61llow_control_tokens\x18\x04 \x01(\x08\x12\x1d\n\x15tokenizer_fingerprint\x18\x05 \x01(\t\"h\n\x0e\x45ncodeResponse\x12\x37\n\tsequences\x18\x01 \x03(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\" \n\rTokenSequence\x12\x0f\n\x03ids\x18\x01 \x03(\rB\x02\x10\x01\"t\n\rDecodeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x37\n\tsequences\x18\x02 \x03(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x1b\n\x13skip_special_tokens\x18\x03 \x01(\x08\">\n\x0e\x44\x65\x63odeResponse\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\"\x8d\x02\n\x11RenderChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x30\n\x08messages\x18\x02 \x03(\x0b\x32\x1e.penstock.types.v1.ChatMessage\x12&\n\x05tools\x18\x03 \x03(\x0b\x32\x17.penstock.types.v1.Tool\x12\x1d\n\x15\x61\x64\x64_generation_prompt\x18\x04 \x01(\x08\x12\x1e\n\x16\x63ontinue_final_message\x18\x05 \x01(\x08\x12\x13\n\x0breturn_text\x18\x06 \x01(\x08\x12\x1d\n\x15tokenizer_fingerprint\x18\x07 \x01(\t\x12\x1c\n\x14template_fingerprint\x18\x08 \x01(\t\"\x95\x01\n\x12RenderChatResponse\x12\x34\n\x06tokens\x18\x01 \x01(\x0b\x32$.penstock.tokenizer.v1.TokenSequence\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x03 \x01(\t\x12\x1c\n\x14template_fingerprint\x18\x04 \x01(\t\"b\n\x14GetVocabularyRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\x12\x1c\n\x14template_fingerprint\x18\x03 \x01(\t\"\x89\x01\n\x15GetVocabularyResponse\x12\x37\n\x06header\x18\x01 \x01(\x0b\x32\'.penstock.tokenizer.v1.VocabularyHeader\x12\x37\n\x07\x65ntries\x18\x02 \x03(\x0b\x32&.penstock.tokenizer.v1.VocabularyEntry\"s\n\x10VocabularyHeader\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15tokenizer_fingerprint\x18\x02 \x01(\t\x12\x13\n\x0bnum_entries\x18\x03 \x01(\r\x12\x1c\n\x14strips_leading_space\x18\x04 \x01(\x08\"4\n\x0fVocabularyEntry\x12\r\n\x05\x62ytes\x18\x01 \x01(\x0c\x12\x12\n\nis_special\x18\x02 \x01(\x08\"]\n\x11\x44\x65tokenizeRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x11\n\toutput_id\x18\x02 \x01(\x04\x12\x15\n\ttoken_ids\x18\x03 \x03(\rB\x02\x10\x01\x12\x0f\n\x07is_last\x18\x04 \x01(\x08\"5\n\x12\x44\x65tokenizeResponse\x12\x11\n\toutput_id\x18\x01 \x01(\x04\x12\x0c\n\x04text\x18\x02 \x01(\t2\xf8\x03\n\x10TokenizerService\x12U\n\x06\x45ncode\x12$.penstock.tokenizer.v1.EncodeRequest\x1a%.penstock.tokenizer.v1.EncodeResponse\x12U\n\x06\x44\x65\x63ode\x12$.penstock.tokenizer.v1.DecodeRequest\x1a%.penstock.tokenizer.v1.DecodeResponse\x12\x61\n\nRenderChat\x12(.penstock.tokenizer.v1.RenderChatRequest\x1a).penstock.tokenizer.v1.RenderChatResponse\x12l\n\rGetVocabulary\x12+.penstock.tokenizer.v1.GetVocabularyRequest\x1a,.penstock.tokenizer.v1.GetVocabularyResponse0\x01\x12\x65\n\nDetokenize\x12(.penstock.tokenizer.v1.DetokenizeRequest\x1a).penstock.tokenizer.v1.DetokenizeResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,32 +36,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENSEQUENCE'].fields_by_name['ids']._serialized_options = b'\020\001'
   _globals['_DETOKENIZEREQUEST'].fields_by_name['token_ids']._loaded_options = None
   _globals['_DETOKENIZEREQUEST'].fields_by_name['token_ids']._serialized_options = b'\020\001'
-  _globals['_ENCODEREQUEST']._serialized_start=95
-  _globals['_ENCODEREQUEST']._serialized_end=198
-  _globals['_ENCODERESPONSE']._serialized_start=200
-  _globals['_ENCODERESPONSE']._serialized_end=304
-  _globals['_TOKENSEQUENCE']._serialized_start=306
-  _globals['_TOKENSEQUENCE']._serialized_end=338
-  _globals['_DECODEREQUEST']._serialized_start=340
-  _globals['_DECODEREQUEST']._serialized_end=456
-  _globals['_DECODERESPONSE']._serialized_start=458
-  _globals['_DECODERESPONSE']._serialized_end=520
-  _globals['_RENDERCHATREQUEST']._serialized_start=523
-  _globals['_RENDERCHATREQUEST']._serialized_end=731
-  _globals['_RENDERCHATRESPONSE']._serialized_start=734
-  _globals['_RENDERCHATRESPONSE']._serialized_end=883
-  _globals['_GETVOCABULARYREQUEST']._serialized_start=885
-  _globals['_GETVOCABULARYREQUEST']._serialized_end=922
-  _globals['_GETVOCABULARYRESPONSE']._serialized_start=925
-  _globals['_GETVOCABULARYRESPONSE']._serialized_end=1062
-  _globals['_VOCABULARYHEADER']._serialized_start=1064
-  _globals['_VOCABULARYHEADER']._serialized_end=1179
-  _globals['_VOCABULARYENTRY']._serialized_start=1181
-  _globals['_VOCABULARYENTRY']._serialized_end=1233
-  _globals['_DETOKENIZEREQUEST']._serialized_start=1235
-  _globals['_DETOKENIZEREQUEST']._serialized_end=1328
-  _globals['_DETOKENIZERESPONSE']._serialized_start=1330
-  _globals['_DETOKENIZERESPONSE']._serialized_end=1383
-  _globals['_TOKENIZERSERVICE']._serialized_start=1386
-  _globals['_TOKENIZERSERVICE']._serialized_end=1890
+  _globals['_ENCODEREQUEST']._serialized_start=96
+  _globals['_ENCODEREQUEST']._serialized_end=230
+  _globals['_ENCODERESPONSE']._serialized_start=232
+  _globals['_ENCODERESPONSE']._serialized_end=336
+  _globals['_TOKENSEQUENCE']._serialized_start=338
+  _globals['_TOKENSEQUENCE']._serialized_end=370
+  _globals['_DECODEREQUEST']._serialized_start=372
+  _globals['_DECODEREQUEST']._serialized_end=488
+  _globals['_DECODERESPONSE']._serialized_start=490
+  _globals['_DECODERESPONSE']._serialized_end=552
+  _globals['_RENDERCHATREQUEST']._serialized_start=555
+  _globals['_RENDERCHATREQUEST']._serialized_end=824
+  _globals['_RENDERCHATRESPONSE']._serialized_start=827
+  _globals['_RENDERCHATRESPONSE']._serialized_end=976
+  _globals['_GETVOCABULARYREQUEST']._serialized_start=978
+  _globals['_GETVOCABULARYREQUEST']._serialized_end=1076
+  _globals['_GETVOCABULARYRESPONSE']._serialized_start=1079
+  _globals['_GETVOCABULARYRESPONSE']._serialized_end=1216
+  _globals['_VOCABULARYHEADER']._serialized_start=1218
+  _globals['_VOCABULARYHEADER']._serialized_end=1333
+  _globals['_VOCABULARYENTRY']._serialized_start=1335
+  _globals['_VOCABULARYENTRY']._serialized_end=1387
+  _globals['_DETOKENIZEREQUEST']._serialized_start=1389
+  _globals['_DETOKENIZEREQUEST']._serialized_end=1482
+  _globals['_DETOKENIZERESPONSE']._serialized_start=1484
+  _globals['_DETOKENIZERESPONSE']._serialized_end=1537
+  _globals['_TOKENIZERSERVICE']._serialized_start=1540
+  _globals['_TOKENIZERSERVICE']._serialized_end=2044
 # @@protoc_insertion_point(module_scope)

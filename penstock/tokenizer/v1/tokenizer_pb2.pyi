@@ -27,11 +27,14 @@ class EncodeRequest(_message.Message):
     TEXTS_FIELD_NUMBER: _builtins.int
     ADD_SPECIAL_TOKENS_FIELD_NUMBER: _builtins.int
     ALLOW_CONTROL_TOKENS_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FINGERPRINT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     add_special_tokens: _builtins.bool
     """Add what the tokenizer adds to any text (a beginning-of-sequence token, for example)."""
     allow_control_tokens: _builtins.bool
     """Read control tokens in the text as such. Only for text that the operator wrote."""
+    tokenizer_fingerprint: _builtins.str
+    """Which tokenizer, while the model's is being changed; empty: any."""
     @_builtins.property
     def texts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
@@ -41,10 +44,11 @@ class EncodeRequest(_message.Message):
         texts: _abc.Iterable[_builtins.str] | None = ...,
         add_special_tokens: _builtins.bool = ...,
         allow_control_tokens: _builtins.bool = ...,
+        tokenizer_fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_special_tokens", b"add_special_tokens", "allow_control_tokens", b"allow_control_tokens", "model", b"model", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_special_tokens", b"add_special_tokens", "allow_control_tokens", b"allow_control_tokens", "model", b"model", "texts", b"texts", "tokenizer_fingerprint", b"tokenizer_fingerprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,6 +161,8 @@ class RenderChatRequest(_message.Message):
     ADD_GENERATION_PROMPT_FIELD_NUMBER: _builtins.int
     CONTINUE_FINAL_MESSAGE_FIELD_NUMBER: _builtins.int
     RETURN_TEXT_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FINGERPRINT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     add_generation_prompt: _builtins.bool
     """End with the marker that begins the assistant's turn."""
@@ -164,6 +170,9 @@ class RenderChatRequest(_message.Message):
     """Leave the last assistant turn open, so that the output continues it. Excludes `add_generation_prompt`."""
     return_text: _builtins.bool
     """Return the rendered text too."""
+    tokenizer_fingerprint: _builtins.str
+    """Which tokenizer and template, while the model's are being changed; empty: any."""
+    template_fingerprint: _builtins.str
     @_builtins.property
     def messages(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.ChatMessage]: ...
     @_builtins.property
@@ -177,10 +186,12 @@ class RenderChatRequest(_message.Message):
         add_generation_prompt: _builtins.bool = ...,
         continue_final_message: _builtins.bool = ...,
         return_text: _builtins.bool = ...,
+        tokenizer_fingerprint: _builtins.str = ...,
+        template_fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_generation_prompt", b"add_generation_prompt", "continue_final_message", b"continue_final_message", "messages", b"messages", "model", b"model", "return_text", b"return_text", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_generation_prompt", b"add_generation_prompt", "continue_final_message", b"continue_final_message", "messages", b"messages", "model", b"model", "return_text", b"return_text", "template_fingerprint", b"template_fingerprint", "tokenizer_fingerprint", b"tokenizer_fingerprint", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,15 +232,22 @@ class GetVocabularyRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
+    TOKENIZER_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    TEMPLATE_FINGERPRINT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
+    tokenizer_fingerprint: _builtins.str
+    """Which tokenizer, and of the revision with which template, while the model's are being changed; empty: any."""
+    template_fingerprint: _builtins.str
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
+        tokenizer_fingerprint: _builtins.str = ...,
+        template_fingerprint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "template_fingerprint", b"template_fingerprint", "tokenizer_fingerprint", b"tokenizer_fingerprint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -32,6 +32,7 @@ class TokenizerServiceStub(object):
     NOT_FOUND         no tokenizer of that model.
     INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
     UNAUTHENTICATED   the fleet credential is missing or wrong.
+    UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     def __init__(self, channel):
@@ -74,6 +75,7 @@ class TokenizerServiceServicer(object):
     NOT_FOUND         no tokenizer of that model.
     INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
     UNAUTHENTICATED   the fleet credential is missing or wrong.
+    UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     def Encode(self, request, context):
@@ -156,6 +158,7 @@ class TokenizerService(object):
     NOT_FOUND         no tokenizer of that model.
     INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
     UNAUTHENTICATED   the fleet credential is missing or wrong.
+    UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     @staticmethod

@@ -33,6 +33,7 @@ class TokenizerServiceStub:
       NOT_FOUND         no tokenizer of that model.
       INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
       UNAUTHENTICATED   the fleet credential is missing or wrong.
+      UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     @_typing.overload
@@ -62,6 +63,7 @@ class TokenizerServiceAsyncStub(TokenizerServiceStub):
       NOT_FOUND         no tokenizer of that model.
       INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
       UNAUTHENTICATED   the fleet credential is missing or wrong.
+      UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -87,6 +89,7 @@ class TokenizerServiceServicer(metaclass=_abc_1.ABCMeta):
       NOT_FOUND         no tokenizer of that model.
       INVALID_ARGUMENT  a field is out of range; `BadRequest` names it.
       UNAUTHENTICATED   the fleet credential is missing or wrong.
+      UNAVAILABLE       the request names fingerprints that the model has here not, or not yet.
     """
 
     @_abc_1.abstractmethod

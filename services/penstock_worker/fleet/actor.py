@@ -7,13 +7,15 @@ import time
 import ray
 
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.directory import ModelSpec
+from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
-from penstock_worker.fleet.adapter_list import AdapterList
 from penstock_worker.fleet.controller import FleetController
 from penstock_worker.fleet.directory import FleetDirectory, VersionFile
 from penstock_worker.fleet.ray_replica import RayReplica
+from penstock_worker.fleet.server import FleetServer
+from penstock_worker.fleet.spec import ReplicaShape, WantedModel
+from penstock_worker.fleet.state_file import StateFile
 from penstock_worker.fleet.supervisor import ReplicaProcess
 from penstock_worker.settings import WorkerSettings
 
@@ -23,13 +25,26 @@ ACTOR_NAME = "penstock-fleet"
 class FleetActor:
     """Runs the controller. After a restart by Ray the driver calls `start` again, and living replicas are adopted."""
 
-    def __init__(self, settings: WorkerSettings, spec: ModelSpec) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         configure_logging("fleet", settings.log_level, as_json=settings.log_json)
         # Ray warns at each start that an actor goes with its placement group, which is what is wanted here.
         logging.getLogger("ray.actor").setLevel(logging.ERROR)
         self._settings = settings
-        self._spec = spec
-        self._controller: FleetController | None = None
+        self._num_gpus = 0.0
+        directory = FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time))
+        self._controller = FleetController(
+            state_file=StateFile.within(settings.state_dir),
+            directory=directory,
+            make_process=self._make_process,
+            check_model=_check_model,
+        )
+        credential_file = settings.fleet_credential_file
+        self._server = FleetServer(
+            self._controller,
+            directory,
+            tracer=make_tracer("penstock-fleet", settings),
+            credential=None if credential_file is None else FleetCredential.load(credential_file),
+        )
         self._address = ""
 
     async def start(self, bind: str) -> str:
@@ -38,13 +53,15 @@ class FleetActor:
         Raises:
             OSError: `bind` cannot be bound.
         """
-        if self._controller is None:
-            self._controller, self._address = await self._start(bind)
+        if not self._address:
+            self._num_gpus = await asyncio.to_thread(self._gpus_per_replica)
+            address = f"{bind.rpartition(':')[0]}:{await self._server.start(bind)}"
+            get_logger("fleet").info("listening", address=address)
+            self._address = address
         return self._address
 
     async def wait_until_settled(self) -> str | None:
         """See `FleetController.wait_until_settled`."""
-        assert self._controller is not None, "start comes first"
         return await self._controller.wait_until_settled()
 
     async def wait_for_death(self) -> None:
@@ -52,30 +69,11 @@ class FleetActor:
         await asyncio.Event().wait()
 
     async def stop(self, limit_s: float) -> None:
-        """See `FleetController.stop`."""
-        if self._controller is not None:
-            await self._controller.stop(limit_s)
+        """See `FleetServer.stop`."""
+        await self._server.stop(limit_s)
 
-    async def _start(self, bind: str) -> tuple[FleetController, str]:
-        settings = self._settings
-        num_gpus = await asyncio.to_thread(self._gpus_per_replica)
-        processes: dict[str, ReplicaProcess] = {
-            f"{settings.model_name}-{index}": RayReplica(f"{settings.model_name}-{index}", settings, num_gpus=num_gpus)
-            for index in range(settings.replicas)
-        }
-        credential_file = settings.fleet_credential_file
-        controller = FleetController(
-            spec=self._spec,
-            directory=FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time)),
-            processes=processes,
-            model_dir=settings.model_dir,
-            adapters=AdapterList.of(settings),
-            tracer=make_tracer("penstock-fleet", settings),
-            credential=None if credential_file is None else FleetCredential.load(credential_file),
-        )
-        address = f"{bind.rpartition(':')[0]}:{await controller.start(bind)}"
-        get_logger("fleet").info("listening", address=address)
-        return controller, address
+    def _make_process(self, replica_id: str, model: str, shape: ReplicaShape) -> ReplicaProcess:
+        return RayReplica(replica_id, settings_of_replica(self._settings, model, shape), num_gpus=self._num_gpus)
 
     def _gpus_per_replica(self) -> float:
         """An equal share of the GPUs there are, at most one; 0 where replicas run on CPUs."""
@@ -84,3 +82,26 @@ class FleetActor:
         if self._settings.device == "cpu" or not num_gpus:
             return 0.0
         return min(1.0, num_gpus / self._settings.replicas)
+
+
+def settings_of_replica(settings: WorkerSettings, model: str, shape: ReplicaShape) -> WorkerSettings:
+    """The fleet's settings, with what a model says otherwise."""
+    changes = {
+        "model_name": model,
+        "model_dir": shape.model_dir,
+        "device": shape.device,
+        "dtype": shape.dtype,
+        "quantize": shape.quantize,
+        "threads_per_replica": shape.threads or settings.num_threads,
+    }
+    shards = {"tensor_parallel": shape.tensor_parallel, "pipeline_parallel": shape.pipeline_parallel}
+    known = {name: value for name, value in shards.items() if name in WorkerSettings.model_fields}
+    return settings.model_copy(update=changes | known)
+
+
+def _check_model(model: WantedModel) -> None:
+    """Raises `InvalidArgumentError` where replicas of this version cannot be so."""
+    for name in ("tensor_parallel", "pipeline_parallel"):
+        value = getattr(model, name)
+        if value != 1 and name not in WorkerSettings.model_fields:
+            raise InvalidArgumentError(name, value, "1: this version runs each replica in one process")

@@ -1,14 +1,13 @@
 """Adapters of a model: wanted once, loaded on every replica, whenever that starts."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PenstockError
 from penstock_shared.logs import get_logger
-from penstock_worker.fleet.adapter_list import AdapterList
 from penstock_worker.fleet.checkpoint import inspect_adapter
 from penstock_worker.fleet.supervisor import NotPreparedError, ReplicaDiedError, ReplicaProcess
 from penstock_worker.replica.registration import LoadFailure
@@ -28,9 +27,10 @@ class FleetAdapters:
 
     Args:
         model_dir: of the checkpoint that they are for.
-        wanted: remembers them.
+        wanted: directories of those that were wanted before, by name.
+        keep: remembers those that are wanted.
         serving: the replicas that serve now.
-        publish: told of the adapters that requests may name.
+        publish: told when `specs` has changed.
         limit_s: how long a replica may take to load or unload one.
     """
 
@@ -38,13 +38,15 @@ class FleetAdapters:
         self,
         *,
         model_dir: Path,
-        wanted: AdapterList,
+        wanted: Mapping[str, Path],
+        keep: Callable[[Mapping[str, Path]], None],
         serving: Callable[[], Sequence[ReplicaProcess]],
-        publish: Callable[[tuple[AdapterSpec, ...]], None],
+        publish: Callable[[], None],
         limit_s: float = _LIMIT_S,
     ) -> None:
         self._model_dir = model_dir
-        self._list = wanted
+        self._first = wanted
+        self._remember = keep
         self._serving = serving
         self._publish = publish
         self._limit_s = limit_s
@@ -53,9 +55,35 @@ class FleetAdapters:
         self._lock = asyncio.Lock()  # one change at a time; a replica that comes up is such a change
         self._log = get_logger("fleet")
 
+    @property
+    def specs(self) -> tuple[AdapterSpec, ...]:
+        """Those that requests may name."""
+        return tuple(wanted.spec for wanted in self._wanted.values())
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The directories of those that are wanted, by name."""
+        return {name: wanted.path for name, wanted in self._wanted.items()}
+
+    def move(self, model_dir: Path) -> None:
+        """From now on they are for another checkpoint; all of them fit it."""
+        self._model_dir = model_dir
+
+    async def change(self, wanted: Mapping[str, Path]) -> None:
+        """Loads and unloads what makes them those of `wanted`.
+
+        Raises:
+            InvalidArgumentError, FailedPreconditionError: see `load`; those before it are as wanted.
+        """
+        for name, path in self.paths.items():
+            if wanted.get(name) != path:
+                await self.unload(name)
+        for name, path in wanted.items():
+            await self.load(name, path)
+
     async def restore(self) -> None:
         """Takes over those that were wanted before. To be called before any replica is brought up."""
-        for name, path in self._list.read().items():
+        for name, path in self._first.items():
             try:
                 self._wanted[name] = await self._inspect(name, path)
             except InvalidArgumentError as error:
@@ -156,11 +184,11 @@ class FleetAdapters:
                 self._log.error("unloading an adapter failed", adapter=name, exc_info=result)
 
     def _keep(self) -> None:
-        self._list.write(self._unread | {name: wanted.path for name, wanted in self._wanted.items()})
+        self._remember(self._unread | self.paths)
         self._publish_wanted()
 
     def _publish_wanted(self) -> None:
-        self._publish(tuple(wanted.spec for wanted in self._wanted.values()))
+        self._publish()
 
 
 def _raise_first(results: Sequence[LoadFailure | BaseException | None]) -> None:

@@ -1,102 +1,256 @@
-"""The fleet in its process: directory, gRPC server and one supervisor a replica."""
+"""Keeps what there is like what is wanted, and tells of both."""
 
 import asyncio
-from dataclasses import replace
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
-from penstock_shared.credentials import FleetCredential
-from penstock_shared.directory import AdapterSpec, ModelSpec, ReplicaState
-from penstock_shared.server import GrpcServer
-from penstock_shared.tracing import Tracer
-from penstock_worker.fleet.adapter_list import AdapterList
+from penstock_shared.directory import ModelSpec, OtherRevision, ReplicaState
+from penstock_shared.errors import InvalidArgumentError, NotFoundError
+from penstock_shared.logs import get_logger
 from penstock_worker.fleet.adapters import FleetAdapters
+from penstock_worker.fleet.catalog import FleetCatalog
 from penstock_worker.fleet.directory import FleetDirectory
-from penstock_worker.fleet.service import FleetService
-from penstock_worker.fleet.supervisor import ReplicaProcess, ReplicaSupervisor
+from penstock_worker.fleet.members import MakeProcess, Members
+from penstock_worker.fleet.progress import ModelProgress, progress_of
+from penstock_worker.fleet.reconcile import StartReplica, reconcile
+from penstock_worker.fleet.retirement import RetiredRevisions
+from penstock_worker.fleet.revisions import published_revisions
+from penstock_worker.fleet.spec import FleetSpec, WantedModel, changed_model
+from penstock_worker.fleet.state_file import FleetState, KnownReplica, StateFile
+from penstock_worker.fleet.supervisor import ReplicaProcess
 
-SERVICE_NAME = fleet_pb2.DESCRIPTOR.services_by_name["FleetService"].full_name
-# For watchers to see the last versions.
-_WATCH_GRACE_S = 0.2
+# As long as a gateway lets a request take by default.
+_DRAIN_LIMIT_S = 600.0
+# For what changes without an event: time passes.
+_TICK_S = 1.0
 
 
 class FleetController:
-    """Keeps the wanted replicas of one model running and tells of them.
+    """Has the wanted replicas of all models run.
+
+    Belongs to one event loop. What is wanted changes by its methods; `run` then acts until there is what is wanted.
 
     Args:
-        spec: the model.
+        state_file: what is wanted, and what was started before.
         directory: where everything is published.
-        processes: the replicas, by id.
-        model_dir: of the model's checkpoint.
-        adapters: those that were wanted before.
-        tracer: records calls.
-        credential: what callers must show; None: nothing.
+        make_process: see `Members`.
+        check_model: raises `InvalidArgumentError` for a model that cannot run here.
+        drain_limit_s: how long a replica that goes may work on what it has.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         *,
-        spec: ModelSpec,
+        state_file: StateFile,
         directory: FleetDirectory,
-        processes: dict[str, ReplicaProcess],
-        model_dir: Path,
-        adapters: AdapterList,
-        tracer: Tracer,
-        credential: FleetCredential | None,
+        make_process: MakeProcess,
+        check_model: Callable[[WantedModel], None] = lambda _: None,
+        drain_limit_s: float = _DRAIN_LIMIT_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._spec = spec
+        self._file = state_file
         self._directory = directory
-        self._tracer = tracer
-        self._credential = credential
-        self._adapters = FleetAdapters(
-            model_dir=model_dir, wanted=adapters, serving=self._serving, publish=self._publish_adapters
+        self._check_model = check_model
+        self._drain_limit_s = drain_limit_s
+        self._state = self._written = FleetState()
+        self._retired = RetiredRevisions(clock)
+        self._has_news = asyncio.Event()
+        self._lock = asyncio.Lock()  # one change of what is wanted at a time
+        self._log = get_logger("fleet")
+        self._catalog = FleetCatalog(serving=self._serving, keep=self._keep_adapters, on_change=self._has_news.set)
+        self._members = Members(
+            make_process=make_process,
+            directory=directory,
+            prepare=self._catalog.prepare,
+            on_change=self._has_news.set,
         )
-        self._supervisors = [
-            ReplicaSupervisor(replica_id, spec, process, publish=directory.put_replica, prepare=self._adapters.bring)
-            for replica_id, process in processes.items()
-        ]
-        self._server: GrpcServer | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self, bind: str) -> int:
-        """Publishes the model, listens, and begins to bring the replicas up; returns the port.
+    @property
+    def spec(self) -> FleetSpec:
+        """What is wanted."""
+        return self._state.spec
+
+    async def restore(self) -> None:
+        """Takes over what an earlier fleet wanted and had started. Comes first."""
+        self._state = self._written = self._file.read()
+        self._catalog.remember(self._state.revisions)
+        for model in self.spec.models:
+            await self._catalog.put(model, await self._catalog.find(model))
+        for known in self._state.replicas:
+            spec = self._catalog.checkpoint(known.model, known.revision)
+            if spec is None:
+                self._log.error("a replica of an unknown revision is left alone", replica=known.replica_id)
+            elif known.is_leaving:
+                self._members.finish(known, spec, known.drain_limit_s or self._drain_limit_s)
+            else:
+                self._members.start(known, spec, is_found=True)
+        self.step()
+
+    async def run(self) -> None:
+        """Acts at every change, until cancelled."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_news.wait(), _TICK_S)
+            self._has_news.clear()
+            try:
+                self.step()
+            except Exception:  # noqa: BLE001 - the boundary: a fleet that stopped acting would look well
+                self._log.exception("reconciling failed")
+
+    def step(self) -> None:
+        """One look at what there is and what is wanted, and all that follows from it."""
+        wanted, running = self._catalog.wanted(self.spec), self._members.running()
+        for action in reconcile(wanted, running, released=self._retired.released()):
+            if isinstance(action, StartReplica):
+                self._start(action)
+            else:
+                self._members.drain(action.replica_id, self._drain_limit_s)
+        self._publish_models()
+        self._save()  # before what was begun comes to its first await
+
+    async def apply(self, spec: FleetSpec) -> None:
+        """Sets all that is wanted.
 
         Raises:
-            OSError: `bind` cannot be bound.
+            InvalidArgumentError: a checkpoint or an adapter cannot be served; nothing has changed then.
+            FailedPreconditionError: a replica cannot load an adapter.
         """
-        server = GrpcServer(bind=bind, service_names=[SERVICE_NAME], tracer=self._tracer, credential=self._credential)
-        service = FleetService(self._directory, self._spec.name, self._adapters)
-        fleet_pb2_grpc.add_FleetServiceServicer_to_server(service, server.server)
-        self._directory.put_model(self._spec)
-        await self._adapters.restore()
-        port = await server.start()
-        await server.set_serving(True)
-        self._server = server
-        self._tasks = [asyncio.create_task(supervisor.run()) for supervisor in self._supervisors]
-        return port
+        async with self._lock:
+            found = [await self._check(model, f"spec.models[{index}]") for index, model in enumerate(spec.models)]
+            self._want(FleetSpec(models=tuple(self._with_loaded_adapters(model) for model in spec.models)))
+            for model, checkpoint in zip(spec.models, found, strict=True):
+                await self._catalog.put(model, checkpoint)
+            self._has_news.set()
+            for model in spec.models:
+                await self._catalog.adapters(model.name).change(model.adapters)
+
+    async def update(self, name: str, model_dir: Path) -> str:
+        """Has a model served from another checkpoint; returns its revision.
+
+        Raises:
+            NotFoundError: no such model.
+            InvalidArgumentError: there is no checkpoint that can be served, or an adapter does not fit it.
+        """
+        async with self._lock:
+            model = changed_model(self._model(name), model_dir=model_dir)
+            checkpoint = await self._check(model, "request")
+            await self._catalog.put(model, checkpoint)
+            self._want(self.spec.replacing(model))
+            return checkpoint.revision
+
+    async def scale(self, name: str, num_replicas: int) -> None:
+        """Sets how many replicas of a model are wanted.
+
+        Raises:
+            NotFoundError: no such model.
+            InvalidArgumentError: the number is not allowed for it.
+        """
+        async with self._lock:
+            model = self._model(name)
+            if not model.min_replicas <= num_replicas <= model.max_replicas:
+                allowed = f"{model.min_replicas} to {model.max_replicas}, the model's min_replicas and max_replicas"
+                raise InvalidArgumentError("num_replicas", num_replicas, allowed)
+            self._want(self.spec.replacing(changed_model(model, replicas=num_replicas)))
+
+    def replace(self, replica_id: str, limit_s: float | None) -> None:
+        """Has another replica started in place of this one, which then goes.
+
+        Raises:
+            NotFoundError: no such replica.
+        """
+        staying = [replica.replica_id for replica in self._members.running() if not replica.is_leaving]
+        if replica_id not in staying:
+            raise NotFoundError("replica", replica_id, staying, field="replica_id")
+        self._members.mark_unwanted(replica_id, limit_s)
+        self._has_news.set()
+
+    def adapters(self, name: str) -> FleetAdapters:
+        """See `FleetCatalog.adapters`."""
+        return self._catalog.adapters(name)
+
+    def progress(self) -> list[ModelProgress]:
+        """How far what is wanted is reached, by model."""
+        wanted = {each.model: each for each in self._catalog.wanted(self.spec)}
+        running = self._members.running()
+        names = [*wanted, *sorted({replica.model for replica in running} - wanted.keys())]
+        return [progress_of(name, wanted.get(name), running, self._members.infos(name)) for name in names]
 
     async def wait_until_settled(self) -> str | None:
-        """Waits until a replica serves; or until all have failed: then returns why the first one did."""
+        """Waits until a replica serves, or none is wanted; or until all have failed: then returns why the first did."""
         async for directory in self._directory.follow():
             states = [replica.state for replica in directory.replicas]
-            if ReplicaState.READY in states:
+            num_wanted = sum(model.replicas for model in self.spec.models)
+            if ReplicaState.READY in states or num_wanted == 0:
                 return None
-            if len(states) == len(self._supervisors) and set(states) == {ReplicaState.FAILED}:
+            if len(states) >= num_wanted and set(states) == {ReplicaState.FAILED}:
                 return directory.replicas[0].detail
         raise AssertionError("the directory is followed for ever")
 
-    def _serving(self) -> list[ReplicaProcess]:
-        states = (ReplicaState.READY, ReplicaState.DRAINING)
-        return [supervisor.process for supervisor in self._supervisors if supervisor.info.state in states]
-
-    def _publish_adapters(self, adapters: tuple[AdapterSpec, ...]) -> None:
-        self._directory.put_model(replace(self._spec, adapters=adapters))
-
     async def stop(self, limit_s: float) -> None:
-        """Drains all replicas at once, ends them, then the server."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(supervisor.stop(limit_s) for supervisor in self._supervisors))
-        if self._server is not None:
-            await self._server.drain(_WATCH_GRACE_S)
+        """Drains all replicas at once and ends them. To be called when `run` has been cancelled."""
+        await self._members.stop(limit_s)
+        self._save()
+
+    async def _check(self, model: WantedModel, field: str) -> ModelSpec:
+        self._check_model(model)
+        return await self._catalog.check(model, field=field)
+
+    def _model(self, name: str) -> WantedModel:
+        model = self.spec.get(name)
+        if model is None:
+            raise NotFoundError("model", name, [each.name for each in self.spec.models])
+        return model
+
+    def _want(self, spec: FleetSpec) -> None:
+        self._state = self._state.model_copy(update={"spec": spec})
+        self._has_news.set()
+
+    def _with_loaded_adapters(self, model: WantedModel) -> WantedModel:
+        """Adapters of a model that is there already are wanted once they are loaded."""
+        loaded = self._catalog.adapter_paths(model.name)
+        return model if loaded is None else changed_model(model, adapters=loaded)
+
+    def _serving(self, name: str) -> list[ReplicaProcess]:
+        return self._members.serving(name)
+
+    def _keep_adapters(self, name: str, adapters: Mapping[str, Path]) -> None:
+        model = self.spec.get(name)
+        if model is not None:
+            self._want(self.spec.replacing(changed_model(model, adapters=dict(adapters))))
+            self._save()
+
+    def _start(self, action: StartReplica) -> None:
+        model, variant = action.wanted.model, action.wanted.variant
+        checkpoint = self._catalog.checkpoint(model, variant.revision)
+        assert checkpoint is not None, "what is wanted is known"
+        known = KnownReplica(replica_id=action.replica_id, model=model, shape=variant.shape, revision=variant.revision)
+        self._members.start(known, checkpoint)
+
+    def _publish_models(self) -> None:
+        running = self._members.running()
+        models, others = [], []
+        retired: set[tuple[str, str]] = set()
+        for wanted in self._catalog.wanted(self.spec):
+            replicas = [replica for replica in running if replica.model == wanted.model]
+            published = published_revisions(wanted, replicas)
+            models.append(self._catalog.specification(wanted.model, published.current))
+            others += [
+                OtherRevision(self._catalog.specification(wanted.model, revision), published.is_shared)
+                for revision in published.others
+            ]
+            retired |= {(wanted.model, revision) for revision in published.others if not published.is_shared}
+        self._directory.put_models(models, others)
+        self._retired.update(retired)
+
+    def _save(self) -> None:
+        known = self._members.known
+        names = {model.name for model in self.spec.models} | {replica.model for replica in known}
+        self._catalog.forget_all_but(names, {(replica.model, replica.revision) for replica in known})
+        update = {"replicas": known, "revisions": self._catalog.revisions}
+        self._state = self._state.model_copy(update=update)
+        if self._state != self._written:
+            self._written = self._state
+            self._file.write(self._state)

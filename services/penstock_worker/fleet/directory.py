@@ -2,11 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from penstock_shared.directory import Directory, ModelSpec, ReplicaInfo
+from penstock_shared.directory import Directory, ModelSpec, OtherRevision, ReplicaInfo
 from penstock_shared.logs import get_logger
 
 
@@ -52,20 +52,28 @@ class FleetDirectory:
 
     def __init__(self, version_file: VersionFile) -> None:
         self._version_file = version_file
-        self._models: dict[str, ModelSpec] = {}
         self._replicas: dict[str, ReplicaInfo] = {}
         self._changed = asyncio.Event()
         self.current = Directory(version=version_file.read())
 
-    def put_model(self, spec: ModelSpec) -> None:
-        """States a model."""
-        self._models[spec.name] = spec
-        self._publish()
+    def put_models(
+        self, models: Iterable[ModelSpec], others: Iterable[OtherRevision] = (), asleep: Iterable[str] = ()
+    ) -> None:
+        """States all models, where that is news."""
+        stated = replace(self.current, models=tuple(models), other_revisions=tuple(others), asleep=tuple(asleep))
+        if stated != self.current:
+            self.current = stated
+            self._publish()
 
     def put_replica(self, replica: ReplicaInfo) -> None:
         """States a replica, where that is news."""
         if self._replicas.get(replica.replica_id) != replica:
             self._replicas[replica.replica_id] = replica
+            self._publish()
+
+    def drop_replica(self, replica_id: str) -> None:
+        """A replica is gone for good."""
+        if self._replicas.pop(replica_id, None) is not None:
             self._publish()
 
     async def follow(self) -> AsyncIterator[Directory]:
@@ -78,11 +86,6 @@ class FleetDirectory:
     def _publish(self) -> None:
         version = self.current.version + 1
         self._version_file.write(version)
-        self.current = replace(
-            self.current,
-            version=version,
-            models=tuple(self._models.values()),
-            replicas=tuple(self._replicas.values()),
-        )
+        self.current = replace(self.current, version=version, replicas=tuple(self._replicas.values()))
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

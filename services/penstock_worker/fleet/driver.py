@@ -8,7 +8,6 @@ from ray.actor import ActorHandle
 from ray.exceptions import RayActorError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from penstock_shared.directory import ModelSpec
 from penstock_shared.errors import FailedPreconditionError
 from penstock_shared.logs import get_logger
 from penstock_worker.fleet.actor import ACTOR_NAME, FleetActor
@@ -23,15 +22,14 @@ class FleetDriver:
 
     Args:
         settings: of the worker.
-        spec: the model to serve.
     """
 
-    def __init__(self, settings: WorkerSettings, spec: ModelSpec) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._bind = settings.fleet_bind
         node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         options = {"name": ACTOR_NAME, "max_restarts": -1, "num_cpus": 0, "scheduling_strategy": node}
         maker: Any = ray.remote(FleetActor)
-        self._actor: ActorHandle[Any] = maker.options(**options).remote(settings, spec)
+        self._actor: ActorHandle[Any] = maker.options(**options).remote(settings)
 
     async def run(self) -> None:
         """Keeps the fleet running until cancelled. A restarted one listens where the first one did.

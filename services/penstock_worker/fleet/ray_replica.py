@@ -21,6 +21,7 @@ from penstock_worker.settings import WorkerSettings
 
 _PLACEMENT_POLL_S = 1.0
 _RESTART_POLL_S = 0.05
+_MAX_NAME_POLLS = 100
 # More than ever are pending at once.
 _MAX_PENDING_CALLS = 16
 
@@ -90,6 +91,15 @@ class RayReplica:
         for sign in done:
             sign.result()
 
+    async def find(self) -> bool:
+        """Whether a fleet before this one has made the actor."""
+        try:
+            self._actor = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
+            self._group = await asyncio.to_thread(ray.util.get_placement_group, self._name)
+        except ValueError:
+            return False
+        return True
+
     async def stop(self, limit_s: float) -> None:
         """See `ReplicaActor.stop`."""
         await self._call("stop", limit_s)
@@ -100,6 +110,11 @@ class RayReplica:
             await asyncio.to_thread(ray.kill, self._actor, no_restart=True)
         if self._group is not None:
             await asyncio.to_thread(ray.util.remove_placement_group, self._group)
+        self._actor = self._group = None
+        for _ in range(_MAX_NAME_POLLS):  # another replica may soon be given the name
+            if not await self.find():
+                break
+            await asyncio.sleep(_RESTART_POLL_S)
         self._actor = self._group = None
 
     async def _call(self, method: str, *args: Any) -> Any:

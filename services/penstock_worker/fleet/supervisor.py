@@ -45,6 +45,9 @@ class ReplicaProcess(Protocol):
     async def wait_for_death(self) -> None:
         """Raises ReplicaDiedError, within milliseconds, when the process ends."""
 
+    async def find(self) -> bool:
+        """Looks for the leader, and starts none. True where there is one."""
+
     async def stop(self, limit_s: float) -> None:
         """Lets it finish its work for `limit_s` seconds."""
 
@@ -132,12 +135,21 @@ class ReplicaSupervisor:
     async def stop(self, limit_s: float) -> None:
         """Lets it finish its work, then ends it for good. To be called when `run` has been cancelled."""
         if self._info.state is ReplicaState.READY:
-            self._enter(ReplicaState.DRAINING)
-            try:
-                await self._process.stop(limit_s)
-            except ReplicaDiedError:
-                self._log.info("replica died while draining", replica=self._info.replica_id)
+            await self._drain(limit_s)
         await self._process.remove()
+
+    async def stop_found(self, limit_s: float) -> None:
+        """As `stop`, for one that another fleet had begun to stop."""
+        if await self._process.find():
+            await self._drain(limit_s)
+        await self._process.remove()
+
+    async def _drain(self, limit_s: float) -> None:
+        self._enter(ReplicaState.DRAINING)
+        try:
+            await self._process.stop(limit_s)
+        except ReplicaDiedError:
+            self._log.info("replica died while draining", replica=self._info.replica_id)
 
     async def _bring_up(self) -> bool:
         """Through the stages to READY; False where it ends in FAILED."""

@@ -1,7 +1,7 @@
 """An adapter is on all replicas or on none, comes back with a replica, and gateways know of it no sooner than that."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from shutil import copytree
 
@@ -10,13 +10,10 @@ from fakes.adapters import save_adapter
 from fakes.checkpoints import save_checkpoint
 from fakes.scripted_replica import ScriptedReplica
 
-from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError
-from penstock_worker.fleet.adapter_list import AdapterList, want_adapters
 from penstock_worker.fleet.adapters import FleetAdapters
 from penstock_worker.fleet.supervisor import NotPreparedError
 from penstock_worker.replica.registration import LoadFailure
-from penstock_worker.settings import WorkerSettings
 
 
 @pytest.fixture(scope="module")
@@ -32,37 +29,43 @@ def adapter_dir(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 class Fleet:
-    """The adapters of two serving replicas."""
+    """The adapters of two serving replicas; `kept` outlives it."""
 
-    def __init__(self, model_dir: Path, state_dir: Path, limit_s: float = 60.0) -> None:
+    def __init__(self, model_dir: Path, kept: dict[str, Path], limit_s: float = 60.0) -> None:
         self.replicas = [ScriptedReplica(), ScriptedReplica()]
         self.published: list[list[str]] = []
-        self._list = AdapterList(state_dir / "adapters.json")
+        self._kept = kept
         self.adapters = FleetAdapters(
             model_dir=model_dir,
-            wanted=self._list,
+            wanted=dict(kept),
+            keep=self._keep,
             serving=lambda: self.replicas,
             publish=self._publish,
             limit_s=limit_s,
         )
 
-    def list_on_disk(self) -> list[str]:
+    def kept(self) -> list[str]:
         """Names that a fleet which starts would want."""
-        return list(self._list.read())
+        return list(self._kept)
 
     @property
     def loaded(self) -> list[list[str]]:
         """Names of what each replica has."""
         return [list(replica.adapters) for replica in self.replicas]
 
-    def _publish(self, adapters: tuple[AdapterSpec, ...]) -> None:
-        self.published.append([adapter.name for adapter in adapters])
+    def _keep(self, adapters: Mapping[str, Path]) -> None:
+        self._kept.clear()
+        self._kept.update(adapters)
+
+    def _publish(self) -> None:
+        self.published.append([adapter.name for adapter in self.adapters.specs])
 
 
 @pytest.fixture
-async def make_fleet(model_dir: Path, tmp_path: Path) -> Callable[[], Fleet]:
-    """Fleets one after another, over one state directory."""
-    return lambda: Fleet(model_dir, tmp_path)
+async def make_fleet(model_dir: Path) -> Callable[[], Fleet]:
+    """Fleets one after another, that want the same."""
+    kept: dict[str, Path] = {}
+    return lambda: Fleet(model_dir, kept)
 
 
 async def test_adapter_is_published_when_every_replica_has_it(
@@ -157,7 +160,7 @@ async def test_adapter_that_a_starting_replica_cannot_load_now_stays_wanted(
     started.refusals = {}
     await fleet.adapters.bring(started)
     assert list(started.adapters) == ["law"]
-    assert make_fleet().list_on_disk() == ["law"]
+    assert make_fleet().kept() == ["law"]
 
 
 async def test_adapter_that_cannot_be_read_at_the_start_stays_on_the_list(
@@ -173,12 +176,12 @@ async def test_adapter_that_cannot_be_read_at_the_start_stays_on_the_list(
     await restarted.adapters.restore()
     await restarted.adapters.load("law", adapter_dir)
     assert restarted.published == [["law"]]
-    assert restarted.list_on_disk() == ["failing", "law"]
+    assert restarted.kept() == ["failing", "law"]
 
 
-async def test_replica_that_hangs_holds_up_nobody_for_ever(model_dir: Path, adapter_dir: Path, tmp_path: Path) -> None:
+async def test_replica_that_hangs_holds_up_nobody_for_ever(model_dir: Path, adapter_dir: Path) -> None:
     """Its load has a time limit, after which the next change to the adapters goes on."""
-    fleet = Fleet(model_dir, tmp_path, limit_s=0.2)
+    fleet = Fleet(model_dir, {}, limit_s=0.2)
     fleet.replicas[1].may_load_adapters.clear()
     with pytest.raises(FailedPreconditionError, match=r"has not loaded it within 0\.2 s"):
         await fleet.adapters.load("law", adapter_dir)
@@ -214,24 +217,13 @@ async def test_other_adapter_of_a_taken_name_is_refused(
         await fleet.adapters.load("law", save_adapter(model_dir, tmp_path / "other", seed=5))
 
 
-def test_adapters_of_the_settings_are_wanted_beside_those_of_before(
-    adapter_dir: Path, model_dir: Path, tmp_path: Path
+async def test_adapters_become_those_that_are_wanted(
+    make_fleet: Callable[[], Fleet], adapter_dir: Path, tmp_path: Path
 ) -> None:
-    """What lies in the directory, what is named, and what was loaded by hand in an earlier run and is still there."""
-    folder = tmp_path / "folder"
-    found = save_adapter(model_dir, folder / "found")
-    AdapterList(tmp_path / "adapters.json").write({"before": adapter_dir, "gone": tmp_path / "gone"})
-    settings = WorkerSettings(
-        model_dir=model_dir, model_name="m", state_dir=tmp_path, adapters_dir=folder, adapters={"law": adapter_dir}
-    )
-    want_adapters(settings)
-    assert AdapterList.of(settings).read() == {"before": adapter_dir, "found": found, "law": adapter_dir}
-
-
-def test_setting_that_names_no_adapter_ends_the_start(model_dir: Path, tmp_path: Path) -> None:
-    """An operator's typing error is told at once, before any replica has read its weights."""
-    settings = WorkerSettings(
-        model_dir=model_dir, model_name="m", state_dir=tmp_path, adapters={"law": tmp_path / "nowhere"}
-    )
-    with pytest.raises(InvalidArgumentError, match=r"nowhere/adapter_config\.json"):
-        want_adapters(settings)
+    """A file of what is wanted names them all: what it does not name is unloaded, what moved is loaded anew."""
+    fleet = make_fleet()
+    other = copytree(adapter_dir, tmp_path / "other")
+    await fleet.adapters.change({"law": adapter_dir, "tax": adapter_dir})
+    await fleet.adapters.change({"tax": other})
+    assert fleet.loaded == [["tax"], ["tax"]]
+    assert fleet.adapters.paths == {"tax": other}

@@ -20,19 +20,30 @@ def version_file(tmp_path: Path) -> VersionFile:
 def test_every_change_is_a_new_version(version_file: VersionFile, spec: ModelSpec) -> None:
     """Gateways drop what is not newer than what they have."""
     directory = FleetDirectory(version_file)
-    directory.put_model(spec)
+    directory.put_models([spec])
     directory.put_replica(REPLICA)
     assert directory.current.version == 2
     assert directory.current.models == (spec,)
     assert directory.current.replicas == (REPLICA,)
 
 
-def test_no_change_is_no_version(version_file: VersionFile) -> None:
+def test_no_change_is_no_version(version_file: VersionFile, spec: ModelSpec) -> None:
     """Watchers are not woken for nothing."""
     directory = FleetDirectory(version_file)
     directory.put_replica(REPLICA)
     directory.put_replica(replace(REPLICA))
-    assert directory.current.version == 1
+    directory.put_models([spec], asleep=["tiny"])
+    directory.put_models([spec], asleep=["tiny"])
+    assert directory.current.version == 2
+
+
+def test_replica_that_is_gone_is_told_of_no_more(version_file: VersionFile) -> None:
+    """Gateways would try to reach it."""
+    directory = FleetDirectory(version_file)
+    directory.put_replica(REPLICA)
+    directory.drop_replica(REPLICA.replica_id)
+    directory.drop_replica("unknown")
+    assert (directory.current.replicas, directory.current.version) == ((), 2)
 
 
 def test_versions_grow_across_restarts_of_the_fleet(version_file: VersionFile) -> None:
