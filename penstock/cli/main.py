@@ -13,6 +13,7 @@ from penstock.cli.adapters import adapters
 from penstock.cli.bench import bench
 from penstock.cli.cache import cache
 from penstock.cli.errors import FAILED, INTERRUPTED, NOTHING_THERE, CommandError, complain
+from penstock.cli.fleet import fleet
 from penstock.cli.keys import keys
 from penstock.cli.options import (
     AddressOption,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(adapters, name="adapters")
 app.add_typer(bench, name="bench")
 app.add_typer(cache, name="cache")
+app.add_typer(fleet, name="fleet")
 app.add_typer(keys, name="keys")
 
 
@@ -94,6 +96,7 @@ def penstock() -> None:
       penstock status
       penstock logs gateway --follow
       penstock restart gateway
+      penstock fleet scale pocket 3
       penstock generate "Hi" --json --temperature 0
 
     \b
