@@ -1,7 +1,9 @@
 """Which numbers along one dimension of a tensor are read. Needs no torch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from math import gcd
 
 Run = tuple[int, int]
 """Neighbours: the first of them, and the one after the last."""
@@ -14,7 +16,7 @@ class Cut:
     Attributes:
         size: of the whole dimension.
         runs: of neighbours that are held, ascending.
-        grain: the parts of all shards begin at multiples of it.
+        grain: a divisor of `size`; the parts of all shards begin at multiples of it.
     """
 
     size: int
@@ -71,16 +73,16 @@ def joined(cuts: Iterable[Cut]) -> Cut:
     return Cut(start, tuple(runs))
 
 
-def part(size: int, rank: int, num_ranks: int, grain: int = 1) -> Cut:
-    """What `rank` holds; see `share`."""
-    return Cut(size, (share(size, rank, num_ranks, grain),), grain)
+def part(size: int, runs: Sequence[Run], rank: int) -> Cut:
+    """What `rank` holds where each rank holds one of `runs`."""
+    return Cut(size, (runs[rank],), gcd(size, *(begin for begin, _ in runs)))
 
 
-def share(size: int, rank: int, num_ranks: int, grain: int = 1) -> Run:
-    """The part of `rank`, as even as multiples of `grain` allow; the last one takes what is left over."""
+def shares(size: int, num_ranks: int, grain: int = 1) -> list[Run]:
+    """A part for each rank, as even as multiples of `grain` allow; the last one takes what is left over."""
     num_grains = -(-size // grain)
-    begin, end = (num_grains * index // num_ranks * grain for index in (rank, rank + 1))
-    return begin, min(end, size)
+    borders = [num_grains * rank // num_ranks * grain for rank in range(num_ranks)]
+    return list(pairwise([*borders, size]))
 
 
 def sizes(cuts: Cuts) -> tuple[int, ...]:

@@ -79,9 +79,8 @@ def _kernel_maker(projection: Linear, kind: str, quantization: Quantization | No
             return None
         return OneDnnKernel if projection.grid is None else _kernel_maker_on(projection.grid, projection)
     # Where no whole number of groups makes up the input, 8 bits are the next best.
-    inputs, group_size = projection.inputs, quantization.group_size
-    has_whole_groups = inputs.size % group_size == 0 and inputs.grain % group_size == 0
-    if quantization.bits_of(kind) == 4 and has_whole_groups:  # noqa: PLR2004
+    group_size = quantization.group_size
+    if quantization.bits_of(kind) == 4 and projection.inputs.grain % group_size == 0:  # noqa: PLR2004
         return partial(int4_kernel, group_size=group_size)
     return partial(int8_kernel, group=projection.group)
 

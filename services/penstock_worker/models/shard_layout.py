@@ -8,7 +8,7 @@ like that, so that the shards have equal work whichever experts tokens choose.
 from dataclasses import dataclass, replace
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.models.cut import Cut, joined, part, share, whole
+from penstock_worker.models.cut import Cut, joined, part, shares, whole
 from penstock_worker.models.decoder_config import DecoderConfig, ExpertsConfig
 from penstock_worker.models.shard import Shard
 
@@ -54,7 +54,7 @@ def shard_layout(config: DecoderConfig, shard: Shard) -> ShardLayout:
     qkv = _by_key_head(config, query_heads, kv_heads) if config.names.is_qkv_grouped else joined((queries, keys, keys))
     return ShardLayout(
         layers=_layers(config, shard),
-        vocabulary=part(config.vocab_size, shard.tp_rank, shard.tp_size),
+        vocabulary=part(config.vocab_size, shares(config.vocab_size, shard.tp_size), shard.tp_rank),
         query_heads=query_heads,
         kv_heads=kv_heads,
         queries=queries,
@@ -116,7 +116,7 @@ def _layers(config: DecoderConfig, shard: Shard) -> range:
     num_last = min(max(num_last, 1), num_layers - num_others)
     if shard.is_last_stage:
         return range(num_layers - num_last, num_layers)
-    return range(*share(num_layers - num_last, shard.stage, num_others))
+    return range(*shares(num_layers - num_last, num_others)[shard.stage])
 
 
 def _numbers_of_layer(config: DecoderConfig) -> int:
@@ -130,18 +130,18 @@ def _numbers_of_layer(config: DecoderConfig) -> int:
 
 def _heads(config: DecoderConfig, shard: Shard) -> tuple[Cut, Cut]:
     """Query heads and key heads of a shard: whole groups, or where there are too few of them, a part of one group."""
-    num_heads, num_kv_heads = config.num_heads, config.num_kv_heads
+    num_heads, num_kv_heads, tp_size = config.num_heads, config.num_kv_heads, shard.tp_size
     num_queries = num_heads // num_kv_heads
-    if shard.tp_size <= num_kv_heads:
-        first, last = share(num_kv_heads, shard.tp_rank, shard.tp_size)
-        run = (first * num_queries, last * num_queries)
-        return Cut(num_heads, (run,)), Cut(num_kv_heads, ((first, last),))
-    ranks_of = [share(shard.tp_size, group, num_kv_heads) for group in range(num_kv_heads)]
-    group = next(group for group, (_, end) in enumerate(ranks_of) if shard.tp_rank < end)
-    first_rank, end_rank = ranks_of[group]
-    begin, end = share(num_queries, shard.tp_rank - first_rank, end_rank - first_rank)
-    run = (group * num_queries + begin, group * num_queries + end)
-    return Cut(num_heads, (run,)), Cut(num_kv_heads, ((group, group + 1),))
+    if tp_size <= num_kv_heads:
+        groups = shares(num_kv_heads, tp_size)
+        queries = [(first * num_queries, last * num_queries) for first, last in groups]
+    else:
+        groups, queries = [], []
+        for group, (first_rank, last_rank) in enumerate(shares(tp_size, num_kv_heads)):
+            for begin, end in shares(num_queries, last_rank - first_rank):
+                groups.append((group, group + 1))
+                queries.append((group * num_queries + begin, group * num_queries + end))
+    return part(num_heads, queries, shard.tp_rank), part(num_kv_heads, groups, shard.tp_rank)
 
 
 def _by_key_head(config: DecoderConfig, query_heads: Cut, kv_heads: Cut) -> Cut:
@@ -161,7 +161,7 @@ def _width(config: DecoderConfig, size: int, shard: Shard) -> Cut:
     stored = config.stored_format
     grains = (_GRAIN if stored is None or stored.group_size is None else stored.group_size, _GRAIN, 1)
     grain = next((grain for grain in grains if -(-size // grain) >= shard.tp_size), 1)
-    return part(size, shard.tp_rank, shard.tp_size, grain)
+    return part(size, shares(size, shard.tp_size, grain), shard.tp_rank)
 
 
 def _shard_experts(experts: ExpertsConfig, layout: ShardLayout) -> ExpertsConfig:
