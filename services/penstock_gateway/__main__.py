@@ -7,7 +7,6 @@ import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -26,7 +25,10 @@ from penstock_gateway.cache.error_rates import ErrorRates
 from penstock_gateway.cache.planner import CachePlanner
 from penstock_gateway.capabilities import Limits
 from penstock_gateway.constraints.checker import ConstraintChecker
+from penstock_gateway.dispatch.demand import DemandMeter
+from penstock_gateway.dispatch.demand_reporter import DemandReporter
 from penstock_gateway.dispatch.directory_file import DirectoryFile
+from penstock_gateway.dispatch.directory_follower import DirectoryFollower
 from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.dispatch.replica_pool import ReplicaPool
 from penstock_gateway.dispatch.single_flight import SingleFlight
@@ -46,7 +48,7 @@ from penstock_gateway.text.tokenizer_client import TokenizerClient
 from penstock_gateway.text.vocabulary import VocabularyStore
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.directory import Directory, DirectoryWatcher
+from penstock_shared.directory import DirectoryWatcher, ModelSpec
 from penstock_shared.errors import PenstockError
 from penstock_shared.heap import return_large_blocks
 from penstock_shared.logs import configure_logging, get_logger
@@ -117,6 +119,7 @@ class Gateway:
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
         credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
         self._settings = settings
+        self._gateway_id = f"gateway-{uuid.uuid4().hex[:8]}"
         # Without a credential nobody else derives the same salts, and this gateway shares with itself only.
         self._cache_salt = partial((credential or FleetCredential.of_nobody()).derive, "cache salt")
         self._open_channel = partial(
@@ -144,8 +147,6 @@ class Gateway:
         self.address = self.http_address = self.admin_address = ""
         self.is_serving = False
         self.missing: Callable[[], list[str]] = lambda: ["not started"]
-        self._directory_file = DirectoryFile(settings.state_dir / "directory.json")
-        self._disk = ThreadPoolExecutor(1, thread_name_prefix="directory")
         self.dispatcher = Dispatcher(
             clock=time.monotonic,
             call_soon=lambda callback: asyncio.get_running_loop().call_soon(callback),
@@ -160,7 +161,7 @@ class Gateway:
         self.rates = RateLimiter(self._doors.tenants.rates_of, time.monotonic)
         self._metrics = GatewayMetrics()
         self._metrics.watch(self.admission, self.dispatcher)
-        self.models = ModelCatalog(time.time)
+        self.models = ModelCatalog(time.time, is_prepared=self._is_prepared)
         self._limits = Limits(
             settings.max_input_bytes, settings.max_output_tokens, max_constraint_bytes=settings.max_constraint_bytes
         )
@@ -188,23 +189,35 @@ class Gateway:
                 num_processes=self._settings.constraint_processes, cpu_s=self._settings.constraint_cpu_s
             )
             stack.push_async_callback(self._constraints.close)
-            self._pool = ReplicaPool(
+            pool = ReplicaPool(
                 dispatcher=self.dispatcher,
                 open_channel=self._open_channel,
-                gateway_id=f"gateway-{uuid.uuid4().hex[:8]}",
+                gateway_id=self._gateway_id,
             )
-            stack.push_async_callback(self._pool.close)
-            stack.callback(self._disk.shutdown)
+            stack.push_async_callback(pool.close)
+            follower = DirectoryFollower(
+                DirectoryFile(self._settings.state_dir / "directory.json"),
+                models=self.models,
+                vocabularies=self._vocabularies,
+                dispatcher=self.dispatcher,
+                pool=pool,
+            )
+            stack.callback(follower.close)
             readiness = self._readiness(tokenizer)
             self.missing = readiness.missing
             await self._listen_to_operators(stack, cache_admin)
             await self._listen(stack, tokenizer, readiness)
-            saved = self._directory_file.load()
-            if saved is not None:
-                self._follow(saved)
-            watcher = DirectoryWatcher(fleet_channel, on_change=self._take_directory)
+            follower.restore()
+            watcher = DirectoryWatcher(fleet_channel, on_change=follower.take)
+            demand = DemandReporter(
+                fleet_channel,
+                gateway_id=self._gateway_id,
+                models=self.models,
+                meter=DemandMeter(self.models, self.dispatcher, time.monotonic),
+            )
             async with asyncio.TaskGroup() as background:
-                tasks = [background.create_task(run()) for run in (watcher.run, readiness.run, self._tick)]
+                runs = (watcher.run, readiness.run, demand.run, self._tick)
+                tasks = [background.create_task(run()) for run in runs]
                 # After the caller's next step: by then it handles signals, and whoever waits for the line may send one.
                 asyncio.get_running_loop().call_soon(self._say_listening)
                 yield self
@@ -319,14 +332,8 @@ class Gateway:
             await server.set_serving(is_serving)
         self.is_serving = is_serving
 
-    def _take_directory(self, directory: Directory) -> None:
-        self._follow(directory)
-        self._disk.submit(self._directory_file.save, directory)
-
-    def _follow(self, directory: Directory) -> None:
-        self.models.update(directory)
-        self._vocabularies.keep_only({spec.tokenizer_fingerprint for spec in directory.models})
-        self._pool.update(directory)
+    def _is_prepared(self, spec: ModelSpec) -> bool:
+        return self._vocabularies.has(spec)
 
     async def _tick(self) -> None:
         while True:

@@ -1,5 +1,6 @@
 """The messages of `admin.v1`, from and to plain values."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from penstock.admin.v1 import admin_pb2
@@ -9,6 +10,7 @@ from penstock_gateway.dispatch.dispatcher import Dispatcher
 from penstock_gateway.dispatch.replica_link import ReplicaLink
 from penstock_gateway.models import ModelCatalog, ServedModel
 from penstock_gateway.quotas.admission import Admission
+from penstock_gateway.requests import Criticality
 from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.storable import check_storable
 
@@ -70,10 +72,12 @@ def check_tenant(tenant: str) -> None:
 
 def _model_status(model: ServedModel, dispatcher: Dispatcher) -> admin_pb2.ModelStatus:
     name = model.spec.name
-    queue = dispatcher.queues.get(name)
+    waiting: Counter[Criticality] = Counter()
+    for queue in dispatcher.queues_of(name):
+        waiting.update(queue.lengths())
     depths = [
         admin_pb2.QueueDepth(criticality=types_pb2.Criticality.ValueType(criticality), num_requests=num_requests)
-        for criticality, num_requests in (queue.lengths().items() if queue is not None else ())
+        for criticality, num_requests in waiting.items()
     ]
     return admin_pb2.ModelStatus(
         name=name,

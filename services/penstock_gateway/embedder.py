@@ -116,6 +116,7 @@ class Embedder:
     async def _embed(self, request: RunningEmbedding, held: ExitStack) -> tuple[list[Sequence[float]], Usage]:
         asked, account = request.asked, self._rates.account(request.tenant)
         spec, inputs = self._validate(asked)
+        held.enter_context(self._models.using(spec))
         request.model = spec.name
         num_tokens = sum(map(estimate_prompt_tokens, inputs))
         account.check(num_tokens)

@@ -164,6 +164,7 @@ class Pipeline:
         """Everything up to the queue, or to a found answer. What it takes, it leaves in `held` to be given back."""
         asked = request.asked
         spec, given = validate_request(asked, self._models, self._limits)
+        held.enter_context(self._models.using(spec))
         request.model = spec.name
         num_tokens = estimate_prompt_tokens(given)
         account = self._rates.account(request.tenant)

@@ -51,7 +51,7 @@ class Readiness:
             found.append("the tokenizer service is out of reach or not ready")
         if served and not any(self._vocabularies.has(spec) for spec in served):
             found.append("no vocabulary has been fetched")
-        if served and not any(self._dispatcher.num_ready(spec.name) for spec in served):
+        if served and not any(self._can_serve(spec.name) for spec in served):
             found.append("no session to a ready replica is open")
         return found
 
@@ -69,9 +69,13 @@ class Readiness:
             await asyncio.sleep(_PROBE_INTERVAL_S)
 
     async def _fetch_vocabularies(self) -> None:
-        for model in self._models.served() if self._is_tokenizer_serving else ():
-            if not self._vocabularies.has(model.spec):
+        for spec in self._models.revisions if self._is_tokenizer_serving else ():
+            if not self._vocabularies.has(spec):
                 try:
-                    await self._vocabularies.get(model.spec)
+                    await self._vocabularies.get(spec)
                 except PenstockError as error:
-                    self._log.warning("no vocabulary", model=model.spec.name, error=error.message)
+                    self._log.warning("no vocabulary", model=spec.name, error=error.message)
+
+    def _can_serve(self, model: str) -> bool:
+        """A replica takes work, or the first request brings one up."""
+        return self._dispatcher.num_ready(model) > 0 or model in self._models.asleep

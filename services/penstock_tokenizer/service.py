@@ -41,7 +41,7 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self, request: tokenizer_pb2.EncodeRequest, _context: Context
     ) -> tokenizer_pb2.EncodeResponse:
         """Encodes texts."""
-        model = self._catalog.get(request.model)
+        model = self._catalog.get(request.model, tokenizer=request.tokenizer_fingerprint)
         num_bytes = self._limits.check_texts("texts", request.texts)
         encode = partial(
             model.tokenizer.encode_texts,
@@ -71,7 +71,9 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self, request: tokenizer_pb2.RenderChatRequest, _context: Context
     ) -> tokenizer_pb2.RenderChatResponse:
         """Renders a conversation and encodes it."""
-        model = self._catalog.get(request.model)
+        model = self._catalog.get(
+            request.model, tokenizer=request.tokenizer_fingerprint, template=request.template_fingerprint
+        )
         self._limits.check_chat(len(request.messages), len(request.tools), request.ByteSize())
         writer = PromptWriter(self._render_pool, model.template, model.tokenizer.controls)
         prompt = await writer.write(chat_from_proto(request))
@@ -88,7 +90,9 @@ class TokenizerServicer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self, request: tokenizer_pb2.GetVocabularyRequest, _context: Context
     ) -> AsyncIterator[tokenizer_pb2.GetVocabularyResponse]:
         """Streams the table of ids and bytes."""
-        model = self._catalog.get(request.model)
+        model = self._catalog.get(
+            request.model, tokenizer=request.tokenizer_fingerprint, template=request.template_fingerprint
+        )
         if isinstance(model.vocabulary, FailedPreconditionError):
             raise FailedPreconditionError(model.vocabulary.message)
         for response in vocabulary_to_proto(model, model.vocabulary):

@@ -11,6 +11,9 @@ from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock.types.v1 import types_pb2
 from penstock_shared.logs import get_logger
 
+# Name and revision of a model.
+RevisionKey = tuple[str, str]
+
 _FIRST_BACK_OFF_S = 0.1
 _LONGEST_BACK_OFF_S = 2.0
 
@@ -73,6 +76,11 @@ class ModelSpec:
     vocab_size: int
     tokenizer_path: str
     adapters: tuple[AdapterSpec, ...] = ()
+
+    @property
+    def key(self) -> RevisionKey:
+        """Tells it from other revisions and models."""
+        return self.name, self.revision
 
     def adapter(self, name: str | None) -> AdapterSpec | None:
         """The adapter of that name; None where there is none."""

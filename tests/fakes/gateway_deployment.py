@@ -110,7 +110,7 @@ class Deployment:
     @property
     def num_queued(self) -> int:
         """Requests in the gateway's queue."""
-        return len(self.gateway.dispatcher.queues.get(MODEL, ()))
+        return len(self.gateway.dispatcher.queues.get(SPEC.key, ()))
 
     async def until_ready(self, num_replicas: int = 1) -> None:
         """Waits for that many open sessions, and for the vocabulary."""

@@ -12,10 +12,15 @@ from penstock_shared.tracing import Tracer
 
 
 class ScriptedFleet(fleet_pb2_grpc.FleetServiceServicer):
-    """Streams the directory of the last `publish` to every watcher."""
+    """Streams the directory of the last `publish` to every watcher.
+
+    Attributes:
+        reports: what gateways told, the last one last.
+    """
 
     def __init__(self) -> None:
         self.directory = Directory()
+        self.reports: list[fleet_pb2.ReportDemandRequest] = []
         self.address = ""
         self._changed = asyncio.Condition()
         self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("fleet"))
@@ -34,6 +39,13 @@ class ScriptedFleet(fleet_pb2_grpc.FleetServiceServicer):
         async with self._changed:
             self.directory = directory
             self._changed.notify_all()
+
+    async def ReportDemand(  # noqa: N802 - gRPC's naming
+        self, request: fleet_pb2.ReportDemandRequest, _context: grpc.aio.ServicerContext[Any, Any]
+    ) -> fleet_pb2.ReportDemandResponse:
+        """Noted."""
+        self.reports.append(request)
+        return fleet_pb2.ReportDemandResponse()
 
     async def WatchReplicas(  # type: ignore[override]  # noqa: N802 - gRPC's naming
         self, _request: fleet_pb2.WatchReplicasRequest, context: grpc.aio.ServicerContext[Any, Any]

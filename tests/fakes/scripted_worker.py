@@ -43,6 +43,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         incarnation: said in its hello.
         contract_version: said in its hello.
         numerics: its numerics fingerprint.
+        revision: of the weights that it says it has.
 
     Attributes:
         groups: every group that came, in order.
@@ -69,6 +70,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         incarnation: int = 1,
         contract_version: int = 2,
         numerics: str = "fp32",
+        revision: str = _REVISION,
     ) -> None:
         self.replica_id = replica_id
         self.model = model
@@ -78,6 +80,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         self.incarnation = incarnation
         self.contract_version = contract_version
         self.numerics = numerics
+        self.revision = revision
         self.address = ""
         self.groups: list[worker_pb2.SequenceGroup] = []
         self.submits: list[worker_pb2.Submit] = []
@@ -106,7 +109,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
             state=ReplicaState.READY,
             address=self.address,
             incarnation=self.incarnation,
-            revision=_REVISION,
+            revision=self.revision,
             numerics_fingerprint=self.numerics,
         )
 
@@ -289,7 +292,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
             replica_id=self.replica_id,
             incarnation=self.incarnation,
             model=self.model,
-            revision=_REVISION,
+            revision=self.revision,
             tokenizer_fingerprint=self.tokenizer_fingerprint,
             numerics_fingerprint=self.numerics,
             limits=worker_pb2.Limits(

@@ -3,15 +3,15 @@
 import asyncio
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fakes.tokenizer_dirs import byte_level_bpe, unigram_with_byte_fallback, write_tokenizer_dir
 
-from penstock_shared.directory import Directory, ModelSpec, SamplingDefaults
-from penstock_shared.errors import FailedPreconditionError, NotFoundError
+from penstock_shared.directory import Directory, ModelSpec, OtherRevision, SamplingDefaults
+from penstock_shared.errors import FailedPreconditionError, NotFoundError, UnavailableError
 from penstock_tokenizer.catalog import Catalog, fingerprints_of, load_model
 from penstock_tokenizer.vocabulary import Vocabulary
 
@@ -40,10 +40,12 @@ class Following:
         self.catalog = Catalog(lambda: self._rounds.put(None))
         self._version = 0
 
-    async def give(self, *models: ModelSpec) -> None:
+    async def give(self, *models: ModelSpec, others: Sequence[ModelSpec] = ()) -> None:
         """Hands over a directory and waits until it is loaded."""
         self._version += 1
-        self.catalog.take_directory(Directory(version=self._version, models=models))
+        other_revisions = tuple(OtherRevision(spec, takes_new_requests=True) for spec in others)
+        directory = Directory(version=self._version, models=models, other_revisions=other_revisions)
+        self.catalog.take_directory(directory)
         await self._rounds.get()
 
 
@@ -135,6 +137,26 @@ async def test_models_of_the_settings_go_before_the_fleets(tmp_path: Path) -> No
         await found.catalog.load_fixed({"one": fixed})
         await found.give(spec_of("one", fleets))
         assert found.catalog.get("one").fingerprints == fingerprints_of(fixed)
+
+
+async def test_both_revisions_of_a_model_are_there_while_it_is_updated(tmp_path: Path) -> None:
+    """A request is encoded by the one that it is for; one that is not loaded yet is worth another try."""
+    old = spec_of("one", write_tokenizer_dir(tmp_path / "old", byte_level_bpe()))
+    new = spec_of("one", write_tokenizer_dir(tmp_path / "new", unigram_with_byte_fallback(), template="x"))
+    async with following() as found:
+        await found.give(old)
+        with pytest.raises(UnavailableError, match="of model 'one' is loaded"):
+            found.catalog.get("one", tokenizer=new.tokenizer_fingerprint)
+        await found.give(old, others=[new])
+        for spec in (old, new):
+            model = found.catalog.get("one", tokenizer=spec.tokenizer_fingerprint, template=spec.template_fingerprint)
+            assert model.fingerprints.tokenizer == spec.tokenizer_fingerprint
+        assert found.catalog.get("one").fingerprints.tokenizer == old.tokenizer_fingerprint
+        await found.give(new, others=[old])
+        assert found.catalog.get("one").fingerprints.tokenizer == new.tokenizer_fingerprint
+        await found.give(new)
+        with pytest.raises(UnavailableError):
+            found.catalog.get("one", tokenizer=old.tokenizer_fingerprint)
 
 
 def test_a_tokenizer_without_a_table_is_served_with_the_reason(tmp_path: Path) -> None:

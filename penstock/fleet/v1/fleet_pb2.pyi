@@ -687,6 +687,96 @@ class DrainResponse(_message.Message):
 Global___DrainResponse: _TypeAlias = DrainResponse  # noqa: Y015
 
 @_typing.final
+class ReportDemandRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GATEWAY_ID_FIELD_NUMBER: _builtins.int
+    DIRECTORY_VERSION_FIELD_NUMBER: _builtins.int
+    DEMAND_FIELD_NUMBER: _builtins.int
+    gateway_id: _builtins.str
+    """Names the gateway for as long as its process lives."""
+    directory_version: _builtins.int
+    """Of the directory that it goes by."""
+    @_builtins.property
+    def demand(self) -> _containers.RepeatedCompositeFieldContainer[Global___RevisionDemand]:
+        """Of each revision of each model that it has requests for."""
+
+    def __init__(
+        self,
+        *,
+        gateway_id: _builtins.str = ...,
+        directory_version: _builtins.int = ...,
+        demand: _abc.Iterable[Global___RevisionDemand] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["demand", b"demand", "directory_version", b"directory_version", "gateway_id", b"gateway_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportDemandRequest: _TypeAlias = ReportDemandRequest  # noqa: Y015
+
+@_typing.final
+class RevisionDemand(_message.Message):
+    """What a gateway has to do for one revision of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    NUM_REQUESTS_FIELD_NUMBER: _builtins.int
+    NUM_RUNNING_FIELD_NUMBER: _builtins.int
+    NUM_WAITING_FIELD_NUMBER: _builtins.int
+    NUM_WAITING_TOKENS_FIELD_NUMBER: _builtins.int
+    PREDICTED_WAIT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    revision: _builtins.str
+    num_requests: _builtins.int
+    """Requests that were accepted for it and have not ended; they may be waiting for their tokens still."""
+    num_running: _builtins.int
+    """Sequences at replicas."""
+    num_waiting: _builtins.int
+    """Requests that wait for a replica, and their prompt tokens."""
+    num_waiting_tokens: _builtins.int
+    @_builtins.property
+    def predicted_wait(self) -> _duration_pb2.Duration:
+        """How long a request that comes now is expected to wait."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        revision: _builtins.str = ...,
+        num_requests: _builtins.int = ...,
+        num_running: _builtins.int = ...,
+        num_waiting: _builtins.int = ...,
+        num_waiting_tokens: _builtins.int = ...,
+        predicted_wait: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["predicted_wait", b"predicted_wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "num_requests", b"num_requests", "num_running", b"num_running", "num_waiting", b"num_waiting", "num_waiting_tokens", b"num_waiting_tokens", "predicted_wait", b"predicted_wait", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevisionDemand: _TypeAlias = RevisionDemand  # noqa: Y015
+
+@_typing.final
+class ReportDemandResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportDemandResponse: _TypeAlias = ReportDemandResponse  # noqa: Y015
+
+@_typing.final
 class LoadAdapterRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class FleetServiceStub(object):
                 request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.SerializeToString,
                 response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.FromString,
                 _registered_method=True)
+        self.ReportDemand = channel.unary_unary(
+                '/penstock.fleet.v1.FleetService/ReportDemand',
+                request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandRequest.SerializeToString,
+                response_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandResponse.FromString,
+                _registered_method=True)
         self.LoadAdapter = channel.unary_unary(
                 '/penstock.fleet.v1.FleetService/LoadAdapter',
                 request_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.LoadAdapterRequest.SerializeToString,
@@ -138,6 +143,14 @@ class FleetServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReportDemand(self, request, context):
+        """A gateway tells what it has to do, about twice a second. By this the fleet knows how many replicas are needed, and when no
+        request is left for a revision that is being replaced.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def LoadAdapter(self, request, context):
         """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
         loaded already stays as it is.
@@ -188,6 +201,11 @@ def add_FleetServiceServicer_to_server(servicer, server):
                     servicer.Drain,
                     request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.FromString,
                     response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.SerializeToString,
+            ),
+            'ReportDemand': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportDemand,
+                    request_deserializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandRequest.FromString,
+                    response_serializer=penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandResponse.SerializeToString,
             ),
             'LoadAdapter': grpc.unary_unary_rpc_method_handler(
                     servicer.LoadAdapter,
@@ -368,6 +386,33 @@ class FleetService(object):
             '/penstock.fleet.v1.FleetService/Drain',
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainRequest.SerializeToString,
             penstock_dot_fleet_dot_v1_dot_fleet__pb2.DrainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportDemand(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/penstock.fleet.v1.FleetService/ReportDemand',
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandRequest.SerializeToString,
+            penstock_dot_fleet_dot_v1_dot_fleet__pb2.ReportDemandResponse.FromString,
             options,
             channel_credentials,
             insecure,

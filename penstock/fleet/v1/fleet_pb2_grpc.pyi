@@ -60,6 +60,10 @@ class FleetServiceStub:
     """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
     at once. To have fewer replicas, use Scale.
     """
+    ReportDemand: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ReportDemandRequest, _fleet_pb2.ReportDemandResponse]
+    """A gateway tells what it has to do, about twice a second. By this the fleet knows how many replicas are needed, and when no
+    request is left for a revision that is being replaced.
+    """
     LoadAdapter: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]
     """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
     loaded already stays as it is.
@@ -102,6 +106,10 @@ class FleetServiceAsyncStub(FleetServiceStub):
     Drain: _aio.UnaryUnaryMultiCallable[_fleet_pb2.DrainRequest, _fleet_pb2.DrainResponse]  # type: ignore[assignment]
     """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
     at once. To have fewer replicas, use Scale.
+    """
+    ReportDemand: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ReportDemandRequest, _fleet_pb2.ReportDemandResponse]  # type: ignore[assignment]
+    """A gateway tells what it has to do, about twice a second. By this the fleet knows how many replicas are needed, and when no
+    request is left for a revision that is being replaced.
     """
     LoadAdapter: _aio.UnaryUnaryMultiCallable[_fleet_pb2.LoadAdapterRequest, _fleet_pb2.LoadAdapterResponse]  # type: ignore[assignment]
     """Loads an adapter on every replica of a model, those that start later included; returns when requests can name it. One that is
@@ -178,6 +186,16 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_fleet_pb2.DrainResponse, _abc.Awaitable[_fleet_pb2.DrainResponse]]:
         """Replaces a replica: another one is started, and when it is ready this one is taken out of service and finishes its work. Returns
         at once. To have fewer replicas, use Scale.
+        """
+
+    @_abc_1.abstractmethod
+    def ReportDemand(
+        self,
+        request: _fleet_pb2.ReportDemandRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_fleet_pb2.ReportDemandResponse, _abc.Awaitable[_fleet_pb2.ReportDemandResponse]]:
+        """A gateway tells what it has to do, about twice a second. By this the fleet knows how many replicas are needed, and when no
+        request is left for a revision that is being replaced.
         """
 
     @_abc_1.abstractmethod

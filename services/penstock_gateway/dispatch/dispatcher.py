@@ -7,13 +7,16 @@ from penstock_gateway.dispatch.balancer import select
 from penstock_gateway.dispatch.fair_queue import FairQueue
 from penstock_gateway.dispatch.replica_link import ReplicaLink
 from penstock_gateway.generation import Generation
+from penstock_shared.directory import RevisionKey
 from penstock_shared.errors import InvalidArgumentError, UnavailableError
 
 _RETRY_WITHOUT_REPLICA_S = 1.0
 
 
 class Dispatcher:
-    """Owns the queues, one a model, and the open links.
+    """Owns the queues, one for each revision of a model, and the open links.
+
+    A request, and whatever is resumed of it, goes only to replicas of the revision that it was accepted for.
 
     Args:
         clock: monotonic seconds.
@@ -31,7 +34,8 @@ class Dispatcher:
         self._clock = clock
         self._call_soon = call_soon
         self._longest_wait_s = longest_wait_s
-        self._queues: dict[str, FairQueue[Generation]] = {}
+        self._queues: dict[RevisionKey, FairQueue[Generation]] = {}
+        self._coming: frozenset[str] = frozenset()
         self._links: list[ReplicaLink] = []
         self._is_awake = False
 
@@ -44,13 +48,21 @@ class Dispatcher:
         return self._links
 
     @property
-    def queues(self) -> Mapping[str, FairQueue[Generation]]:
-        """What waits, by model."""
+    def queues(self) -> Mapping[RevisionKey, FairQueue[Generation]]:
+        """What waits, by model and revision."""
         return self._queues
+
+    def queues_of(self, model: str) -> list[FairQueue[Generation]]:
+        """What waits for a model, of whatever revision."""
+        return [queue for (name, _), queue in self._queues.items() if name == model]
 
     def num_ready(self, model: str) -> int:
         """Replicas that take work for a model now."""
-        return len(self._links_of(model))
+        return sum(link.model == model and link.takes_work for link in self._links)
+
+    def expect(self, models: Iterable[str]) -> None:
+        """Replicas of these models are being started: requests for them wait for as long as they have."""
+        self._coming = frozenset(models)
 
     def enqueue(self, generation: Generation) -> None:
         """A new request waits for a replica."""
@@ -106,18 +118,20 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Assigns all that there is room for."""
         self._is_awake = False
-        for model, queue in self._queues.items():
+        for key, queue in self._queues.items():
             if queue:
-                self._dispatch_queue(queue, self._links_of(model))
+                self._dispatch_queue(queue, self._links_of(key))
 
     def tick(self) -> None:
         """Regular upkeep: reports demand, and ends what has waited too long for any replica to come."""
-        for model, queue in self._queues.items():
-            links = self._links_of(model)
+        for key, queue in list(self._queues.items()):
+            links = self._links_of(key)
             for link in links:
                 link.report_demand(len(queue), queue.num_tokens)
-            if not links:
-                self._end_hopeless(model, queue)
+            if not links and not queue:
+                del self._queues[key]  # of a revision that is gone, perhaps
+            elif not links and key[0] not in self._coming:
+                self._end_hopeless(key[0], queue)
 
     def check_invariants(self) -> None:
         """What is queued has choices that wait; ledgers and queues are sound."""
@@ -141,10 +155,10 @@ class Dispatcher:
         )
 
     def _queue(self, generation: Generation) -> FairQueue[Generation]:
-        return self._queues.setdefault(generation.job.spec.name, FairQueue())
+        return self._queues.setdefault(generation.job.spec.key, FairQueue())
 
-    def _links_of(self, model: str) -> list[ReplicaLink]:
-        return [link for link in self._links if link.model == model and link.takes_work]
+    def _links_of(self, key: RevisionKey) -> list[ReplicaLink]:
+        return [link for link in self._links if link.revision_key == key and link.takes_work]
 
     def _dispatch_queue(self, queue: FairQueue[Generation], links: Sequence[ReplicaLink]) -> None:
         """Goes on in the queue's order while its head fits: a large request is not starved by small ones behind it."""

@@ -15,6 +15,7 @@ from penstock_gateway.dispatch.session_health import SessionHealth
 from penstock_gateway.events import FinishReason
 from penstock_gateway.generation import Generation, ReplicaIdentity
 from penstock_shared.deadlines import Deadline
+from penstock_shared.directory import RevisionKey
 from penstock_shared.errors import DeadlineExceededError, PenstockError, from_proto_error
 
 # A worker stops overdue work by its own clock, a little before or after ours.
@@ -95,6 +96,11 @@ class ReplicaLink:
     def replica_id(self) -> str:
         """Its name in the directory."""
         return self.identity.replica_id
+
+    @property
+    def revision_key(self) -> RevisionKey:
+        """What it serves."""
+        return self.model, self.identity.revision
 
     @property
     def takes_work(self) -> bool:

@@ -64,11 +64,11 @@ class ReplicaPool:
 
     def update(self, directory: Directory) -> None:
         """Takes over a new directory: opens sessions to what is new, and stops giving work to what is not ready."""
-        specs = {spec.name: spec for spec in directory.models}
+        specs = {spec.key: spec for spec in directory.all_revisions}
         ready = {
             (replica.replica_id, replica.incarnation): replica
             for replica in directory.replicas
-            if replica.state is ReplicaState.READY and replica.model in specs
+            if replica.state is ReplicaState.READY and (replica.model, replica.revision) in specs
         }
         for key, keeper in list(self._keepers.items()):
             keeper.want(key in ready)
@@ -76,7 +76,7 @@ class ReplicaPool:
                 self._drop(key)
         for key, replica in ready.items():
             if key not in self._keepers:
-                self._keep(key, _Keeper(replica, specs[replica.model]))
+                self._keep(key, _Keeper(replica, specs[replica.model, replica.revision]))
         self._dispatcher.wake()
 
     async def close(self) -> None:

@@ -149,6 +149,7 @@ def _check_hello(message: worker_pb2.SessionResponse, replica: ReplicaInfo, spec
         ("replica", hello.replica_id, replica.replica_id),
         ("incarnation", hello.incarnation, replica.incarnation),
         ("model", hello.model, spec.name),
+        ("revision", hello.revision, spec.revision),
         ("tokenizer fingerprint", hello.tokenizer_fingerprint, spec.tokenizer_fingerprint),
     )
     for what, found, expected in expectations:

@@ -173,9 +173,10 @@ class _GaugeReader(Collector):
     def _queue_gauges(self) -> Iterator[GaugeMetricFamily]:
         requests = GaugeMetricFamily("penstock_gateway_queue_requests", "Requests that wait.", labels=["model"])
         tokens = GaugeMetricFamily("penstock_gateway_queue_tokens", "Prompt tokens that wait.", labels=["model"])
-        for model, queue in self._dispatcher.queues.items():
-            requests.add_metric([model], len(queue))
-            tokens.add_metric([model], queue.num_tokens)
+        for model in sorted({model for model, _ in self._dispatcher.queues}):
+            queues = self._dispatcher.queues_of(model)
+            requests.add_metric([model], sum(map(len, queues)))
+            tokens.add_metric([model], sum(queue.num_tokens for queue in queues))
         yield from (requests, tokens)
 
     def _credit_gauges(self) -> Iterator[GaugeMetricFamily]:

@@ -77,7 +77,11 @@ class TokenizerClient:
         Raises:
             PenstockError: the tokenizer has none, is out of reach, or is not the model's.
         """
-        request = tokenizer_pb2.GetVocabularyRequest(model=spec.name)
+        request = tokenizer_pb2.GetVocabularyRequest(
+            model=spec.name,
+            tokenizer_fingerprint=spec.tokenizer_fingerprint,
+            template_fingerprint=spec.template_fingerprint,
+        )
         header = tokenizer_pb2.VocabularyHeader()
         table: list[bytes] = []
         try:
@@ -98,7 +102,12 @@ class TokenizerClient:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _encode_text(self, given: TextInput, spec: ModelSpec, deadline: Deadline) -> list[int]:
-        request = tokenizer_pb2.EncodeRequest(model=spec.name, texts=[given.text], add_special_tokens=True)
+        request = tokenizer_pb2.EncodeRequest(
+            model=spec.name,
+            texts=[given.text],
+            add_special_tokens=True,
+            tokenizer_fingerprint=spec.tokenizer_fingerprint,
+        )
         response = await self._call(lambda timeout_s: self._stub.Encode(request, timeout=timeout_s), deadline)
         _check_fingerprint(response.tokenizer_fingerprint, spec)
         return list(response.sequences[0].ids)
@@ -109,6 +118,8 @@ class TokenizerClient:
             messages=[_message_to_proto(message) for message in given.messages],
             tools=[_tool_to_proto(tool) for tool in given.tools],
             add_generation_prompt=True,
+            tokenizer_fingerprint=spec.tokenizer_fingerprint,
+            template_fingerprint=spec.template_fingerprint,
         )
         response = await self._call(lambda timeout_s: self._stub.RenderChat(request, timeout=timeout_s), deadline)
         _check_fingerprint(response.tokenizer_fingerprint, spec)

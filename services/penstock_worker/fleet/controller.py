@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from penstock_shared.directory import ModelSpec, OtherRevision, ReplicaState
+from penstock_shared.directory import ModelSpec, OtherRevision, ReplicaState, RevisionKey
 from penstock_shared.errors import InvalidArgumentError, NotFoundError
 from penstock_shared.logs import get_logger
 from penstock_worker.fleet.adapters import FleetAdapters
 from penstock_worker.fleet.catalog import FleetCatalog
+from penstock_worker.fleet.demand import Demand, DemandBoard
 from penstock_worker.fleet.directory import FleetDirectory
 from penstock_worker.fleet.members import MakeProcess, Members
 from penstock_worker.fleet.progress import ModelProgress, progress_of
@@ -56,7 +57,8 @@ class FleetController:
         self._check_model = check_model
         self._drain_limit_s = drain_limit_s
         self._state = self._written = FleetState()
-        self._retired = RetiredRevisions(clock)
+        self._board = DemandBoard(clock)
+        self._retired = RetiredRevisions(self._board, clock, limit_s=drain_limit_s)
         self._has_news = asyncio.Event()
         self._lock = asyncio.Lock()  # one change of what is wanted at a time
         self._log = get_logger("fleet")
@@ -167,6 +169,10 @@ class FleetController:
         self._members.mark_unwanted(replica_id, limit_s)
         self._has_news.set()
 
+    def take_demand(self, gateway_id: str, directory_version: int, demand: Mapping[RevisionKey, Demand]) -> None:
+        """A gateway tells what it has to do."""
+        self._board.take(gateway_id, directory_version, demand)
+
     def adapters(self, name: str) -> FleetAdapters:
         """See `FleetCatalog.adapters`."""
         return self._catalog.adapters(name)
@@ -232,7 +238,7 @@ class FleetController:
     def _publish_models(self) -> None:
         running = self._members.running()
         models, others = [], []
-        retired: set[tuple[str, str]] = set()
+        retired: set[RevisionKey] = set()
         for wanted in self._catalog.wanted(self.spec):
             replicas = [replica for replica in running if replica.model == wanted.model]
             published = published_revisions(wanted, replicas)
@@ -243,7 +249,7 @@ class FleetController:
             ]
             retired |= {(wanted.model, revision) for revision in published.others if not published.is_shared}
         self._directory.put_models(models, others)
-        self._retired.update(retired)
+        self._retired.update(retired, self._directory.current.version)
 
     def _save(self) -> None:
         known = self._members.known

@@ -1,6 +1,6 @@
 """The messages of `fleet.v1` about what is wanted, from and to plain values."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +8,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from penstock.fleet.v1 import fleet_pb2
+from penstock_shared.directory import RevisionKey
+from penstock_worker.fleet.demand import Demand
 from penstock_worker.fleet.progress import ModelProgress
 from penstock_worker.fleet.spec import Autoscale, FleetSpec, WantedModel, parse_spec
 
@@ -50,6 +52,20 @@ def progress_to_proto(progress: ModelProgress) -> fleet_pb2.ModelProgress:
         is_settled=progress.is_settled,
         problem=progress.problem,
     )
+
+
+def demand_from_proto(messages: Iterable[fleet_pb2.RevisionDemand]) -> dict[RevisionKey, Demand]:
+    """What a gateway has to do, by model and revision."""
+    return {
+        (message.model, message.revision): Demand(
+            num_requests=message.num_requests,
+            num_running=message.num_running,
+            num_waiting=message.num_waiting,
+            num_waiting_tokens=message.num_waiting_tokens,
+            predicted_wait_s=seconds_of(message.predicted_wait),
+        )
+        for message in messages
+    }
 
 
 def duration_of(seconds: float) -> Duration:

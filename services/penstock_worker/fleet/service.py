@@ -10,7 +10,13 @@ from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock_shared.directory import directory_to_proto
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.fleet.controller import FleetController
-from penstock_worker.fleet.convert import progress_to_proto, seconds_of, spec_from_proto, spec_to_proto
+from penstock_worker.fleet.convert import (
+    demand_from_proto,
+    progress_to_proto,
+    seconds_of,
+    spec_from_proto,
+    spec_to_proto,
+)
 from penstock_worker.fleet.directory import FleetDirectory
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -75,6 +81,15 @@ class FleetService(fleet_pb2_grpc.FleetServiceServicer):
             raise InvalidArgumentError("limit", f"{limit_s:g} s", "a time above 0")
         self._controller.replace(request.replica_id, limit_s)
         return fleet_pb2.DrainResponse(directory=self._told())
+
+    async def ReportDemand(  # noqa: N802 - gRPC's naming
+        self, request: fleet_pb2.ReportDemandRequest, _context: Context
+    ) -> fleet_pb2.ReportDemandResponse:
+        """A gateway tells what it has to do."""
+        if not request.gateway_id:
+            raise InvalidArgumentError("gateway_id", "", "the name of a gateway")
+        self._controller.take_demand(request.gateway_id, request.directory_version, demand_from_proto(request.demand))
+        return fleet_pb2.ReportDemandResponse()
 
     async def LoadAdapter(  # noqa: N802 - gRPC's naming
         self, request: fleet_pb2.LoadAdapterRequest, _context: Context

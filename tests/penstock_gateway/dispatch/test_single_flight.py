@@ -180,7 +180,7 @@ def test_a_generation_runs_as_its_most_urgent_follower_needs() -> None:
     shared.replica.grant(0)
     shared.ask(b"other", patience_s=10)
     bulk = shared.ask(criticality=Criticality.SHEDDABLE, patience_s=20)
-    queue = shared.dispatcher.queues[bulk.generation.job.spec.name]
+    queue = shared.dispatcher.queues[bulk.generation.job.spec.key]
     urgent = shared.ask(criticality=Criticality.CRITICAL, patience_s=5)
     assert queue.peek() is bulk.generation
     assert (bulk.generation.job.criticality, bulk.generation.job.deadline) == (

@@ -29,9 +29,13 @@ class Fleet:
 
     def __init__(self, state_dir: Path, replicas: ScriptedReplicas) -> None:
         self.replicas = replicas
+        self.now_s = 0.0
         directory = FleetDirectory(VersionFile(state_dir / "fleet.json", wall_clock=lambda: 0.0))
         self.controller = FleetController(
-            state_file=StateFile.within(state_dir), directory=directory, make_process=replicas.make
+            state_file=StateFile.within(state_dir),
+            directory=directory,
+            make_process=replicas.make,
+            clock=lambda: self.now_s,
         )
         self.server = FleetServer(self.controller, directory, tracer=Tracer("fleet"), credential=CREDENTIAL)
         self.address = ""
@@ -222,6 +226,20 @@ async def test_update_replaces_one_replica_after_another(fleet: Fleet, checkpoin
     assert sorted(replica.revision for replica in last.replicas if replica.state is READY) == sorted(
         [old.revision, new.spec.revision, new.spec.revision]
     )
+    fleet.now_s += 60
+    await tell_demand(fleet, last.version, old.revision, 1)
+    await tell_demand(fleet, last.version, new.spec.revision, 1)
+    done = await fleet.until(lambda directory: directory.other_revisions == ())
+    assert {replica.revision for replica in done.replicas} == {new.spec.revision}
+    assert len(done.replicas) == 2
+
+
+async def tell_demand(fleet: Fleet, version: int, revision: str, num_requests: int) -> None:
+    """A gateway has so many requests, all for one revision; the fleet looks once more, and nothing goes for that."""
+    demand = [fleet_pb2.RevisionDemand(model="tiny", revision=revision, num_requests=num_requests)]
+    report = fleet_pb2.ReportDemandRequest(gateway_id="g", directory_version=version, demand=demand)
+    await fleet.stub.ReportDemand(report)
+    fleet.controller.step()
 
 
 async def test_update_that_cannot_load_leaves_the_old_ones_serving(fleet: Fleet, checkpoints: dict[str, Path]) -> None:
