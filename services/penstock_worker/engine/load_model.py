@@ -5,18 +5,22 @@ from pathlib import Path
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.engine_config import EngineConfig
+from penstock_worker.engine.memory import free_bytes
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.arithmetic import choose_arithmetic
 from penstock_worker.models.decoder import Decoder
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.foreign_config import ForeignConfig
 from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.memory_check import Setting, check_memory
 from penstock_worker.models.model_shape import RunnableModel
-from penstock_worker.models.packing import choose_quantization, numerics, pack
+from penstock_worker.models.packing import choose_quantization, numerics, pack, precision
 from penstock_worker.models.placement import choose_device, choose_dtype
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
 from penstock_worker.models.shard import WHOLE, Shard
 from penstock_worker.models.shard_layout import shard_config, shard_layout
+from penstock_worker.models.shard_memory import Precision
+from penstock_worker.models.split_check import check_split
 from penstock_worker.models.tensor_check import check_tensors
 from penstock_worker.models.tensor_group import ALONE, TensorGroup
 from penstock_worker.models.weight_files import check_one_set_of_weights
@@ -51,6 +55,7 @@ def load_own(
     source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
     dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
     num_parameters = check_tensors(source, model_config)
+    _check_memory(model_config, config, shard, precision(dtype, device))
     arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
     weights = WeightReader(
         source,
@@ -76,10 +81,25 @@ def load_own(
     )
 
 
+def _check_memory(model_config: DecoderConfig, config: EngineConfig, shard: Shard, numbers: Precision) -> None:
+    """Shards of one host share its memory; who starts them sees to that."""
+    device = choose_device(config.device)
+    if isinstance(config.quantize, str) and (shard.is_whole or device.type == "cuda"):
+        setting = Setting(shard.tp_size, shard.num_stages, config.quantize)
+        check_memory(model_config, setting, numbers, available_bytes=free_bytes(device))
+
+
 def load_foreign(
-    model_dir: Path, checkpoint: Checkpoint, architecture: str, model_config: ForeignConfig, config: EngineConfig
+    model_dir: Path,
+    checkpoint: Checkpoint,
+    architecture: str,
+    model_config: ForeignConfig,
+    config: EngineConfig,
+    *,
+    shard: Shard = WHOLE,
 ) -> RunnableModel:
-    """Another model, on transformers' own module, which is imported only then."""
+    """Another model, on transformers' own module, which is imported only then; in one piece."""
+    check_split(model_config, tensor_parallel=shard.tp_size, pipeline_parallel=shard.num_stages)
     try:
         from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
     except ModuleNotFoundError as error:

@@ -94,9 +94,16 @@ def available_kv_bytes(device: torch.device, activation_bytes: int) -> int:
         activation_bytes: kept free on a CUDA device for a step's own tensors.
     """
     if device.type == "cuda":
-        free_bytes, _ = torch.cuda.mem_get_info(device)
-        return max(int(free_bytes * _CUDA_SHARE) - activation_bytes, 0)
-    return int(min(psutil.virtual_memory().available, _cgroup_free_bytes()) * _CPU_SHARE)
+        return max(int(free_bytes(device) * _CUDA_SHARE) - activation_bytes, 0)
+    return int(free_bytes(device) * _CPU_SHARE)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of a device that nothing uses."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return int(free)
+    return min(psutil.virtual_memory().available, _cgroup_free_bytes())
 
 
 def activation_bytes(config: ModelShape, *, max_step_tokens: int, max_running_sequences: int) -> int:

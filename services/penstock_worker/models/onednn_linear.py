@@ -23,12 +23,12 @@ class OneDnnKernel:
     """
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
-        if weight.dtype == torch.bfloat16 and not has_cpu_bfloat16():
-            weight, bias = weight.float(), None if bias is None else bias.float()
+        dtype = packed_dtype(weight.dtype)
+        weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
         self.num_bytes = weight.nbytes + (0 if bias is None else bias.nbytes)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT)  # noqa: SLF001
         self._bias = bias
-        self._dtype = weight.dtype
+        self._dtype = dtype
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """See `LinearKernel`."""
@@ -36,6 +36,11 @@ class OneDnnKernel:
             x.to(self._dtype), self._weight, self._bias, "none", [], ""
         )
         return projected.to(x.dtype)
+
+
+def packed_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that weights of `dtype` are multiplied in."""
+    return torch.float32 if dtype == torch.bfloat16 and not has_cpu_bfloat16() else dtype
 
 
 def has_onednn(device: torch.device) -> bool:

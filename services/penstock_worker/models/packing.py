@@ -13,6 +13,7 @@ from penstock_worker.models.linear import KernelMaker, Linear, LinearKernel
 from penstock_worker.models.onednn_linear import OneDnnKernel
 from penstock_worker.models.quantization import QUANTIZATIONS, Quantization
 from penstock_worker.models.rounded_weight import Grid
+from penstock_worker.models.shard_memory import Precision
 from penstock_worker.models.stored_format import StoredFormat
 
 # They choose among experts: rounding them costs much and saves nothing.
@@ -51,6 +52,16 @@ def pack(name: str, projection: Linear, *, quantization: Quantization | None) ->
     if make is not None:
         projection.pack(make)
         projection.wrap(_with_few_row_counts)
+
+
+def precision(dtype: torch.dtype, device: torch.device) -> Precision:
+    """In what numbers lie in memory that are not rounded, as `pack` leaves them."""
+    is_packed = onednn_linear.is_supported(dtype, device)
+    return Precision(
+        number_bytes=dtype.itemsize,
+        projection_bytes=onednn_linear.packed_dtype(dtype).itemsize if is_packed else dtype.itemsize,
+        has_packed_head=is_packed,
+    )
 
 
 def numerics(quantization: Quantization | None, stored_format: StoredFormat | None) -> str:

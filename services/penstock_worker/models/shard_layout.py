@@ -7,10 +7,10 @@ like that, so that the shards have equal work whichever experts tokens choose.
 
 from dataclasses import dataclass, replace
 
-from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.cut import Cut, joined, part, shares, whole
 from penstock_worker.models.decoder_config import DecoderConfig, ExpertsConfig
 from penstock_worker.models.shard import Shard
+from penstock_worker.models.split_check import check_split
 
 # Kernels like parts of a multiple of this, and groups of rounded weights stay whole.
 _GRAIN = 32
@@ -84,26 +84,6 @@ def shard_config(config: DecoderConfig, layout: ShardLayout) -> DecoderConfig:
         ropes=config.ropes[layers.start : layers.stop],
         experts=None if config.experts is None else _shard_experts(config.experts, layout),
     )
-
-
-def check_split(config: DecoderConfig, *, tensor_parallel: int, pipeline_parallel: int) -> None:
-    """Whether every shard would have something of everything.
-
-    Raises:
-        InvalidArgumentError: names how many parts there can be.
-    """
-    widths = {"query heads": config.num_heads, "numbers in an MLP": config.intermediate_size}
-    if config.experts is not None:
-        widths["numbers in an expert"] = config.experts.intermediate_size
-        if config.experts.shared_intermediate_size is not None:
-            widths["numbers in the shared expert"] = config.experts.shared_intermediate_size
-    narrowest = min(widths, key=lambda name: widths[name])
-    most = widths[narrowest]
-    if not 1 <= tensor_parallel <= most:
-        raise InvalidArgumentError("tensor_parallel", tensor_parallel, f"1 to {most}: the model has {most} {narrowest}")
-    if not 1 <= pipeline_parallel <= config.num_layers:
-        allowed = f"1 to {config.num_layers}, the number of the model's layers"
-        raise InvalidArgumentError("pipeline_parallel", pipeline_parallel, allowed)
 
 
 def _layers(config: DecoderConfig, shard: Shard) -> range:
