@@ -2,18 +2,15 @@
 
 import asyncio
 import hashlib
-import json
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import grpc
 import pytest
+from fakes.cache_process import COMMAND, environment, running
 from fakes.encoder_checkpoints import save_encoder_checkpoint
 from fakes.postgres_server import PostgresServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,37 +18,6 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock.types.v1 import types_pb2
 from penstock_shared.credentials import FleetCredential
-
-COMMAND = (sys.executable, "-m", "penstock_cache")
-
-
-def environment(state_dir: Path, **variables: str) -> dict[str, str]:
-    """This process's environment, told to listen on any port, to log JSON, and to load no encoder."""
-    told = {
-        "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
-        "PENSTOCK_CACHE_SEMANTIC": "0",
-        "PENSTOCK_LOG_JSON": "1",
-        "PENSTOCK_STATE_DIR": str(state_dir),
-    }
-    return os.environ | told | variables
-
-
-@asynccontextmanager
-async def running(variables: dict[str, str]) -> AsyncIterator[tuple[asyncio.subprocess.Process, grpc.aio.Channel]]:
-    """The service and a channel to it."""
-    process = await asyncio.create_subprocess_exec(*COMMAND, env=variables, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        async for line in process.stderr:
-            event = json.loads(line)
-            if event["event"] == "listening":
-                async with grpc.aio.insecure_channel(event["address"]) as channel:
-                    yield process, channel
-                break
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 def put(number: int) -> cache_pb2.PutRequest:
@@ -68,13 +34,13 @@ def key(number: int) -> cache_pb2.CacheKey:
 
 async def test_it_serves_until_sigterm_and_finds_its_answers_again(tmp_path: Path) -> None:
     """A restart of the whole stack must not cost the answers."""
-    async with running(environment(tmp_path)) as (process, channel):
+    async with running(environment(tmp_path)) as (process, channel, _):
         health = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
         assert health.status == health_pb2.HealthCheckResponse.SERVING
         await cache_pb2_grpc.CacheServiceStub(channel).Put(put(7))
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
-    async with running(environment(tmp_path)) as (_, channel):
+    async with running(environment(tmp_path)) as (_, channel, _):
         found = await cache_pb2_grpc.CacheServiceStub(channel).Lookup(cache_pb2.LookupRequest(key=key(7)))
     assert found.answer.choices[0].text.strip() == "7"
 
@@ -95,7 +61,7 @@ async def test_a_kill_under_load_loses_nothing_that_was_confirmed(tmp_path: Path
             if len(confirmed) == 200:
                 process.kill()
 
-    async with running(environment(tmp_path)) as (process, channel):
+    async with running(environment(tmp_path)) as (process, channel, _):
         stub = cache_pb2_grpc.CacheServiceStub(channel)
         await asyncio.gather(*(keep_putting(stub, process, lane) for lane in range(8)))
         assert await process.wait() == -signal.SIGKILL
@@ -105,7 +71,7 @@ async def test_a_kill_under_load_loses_nothing_that_was_confirmed(tmp_path: Path
     counted = connection.execute("SELECT count(*), sum(size_bytes) FROM entries").fetchone()
     assert connection.execute("SELECT num_entries, size_bytes FROM totals").fetchone() == counted
     connection.close()
-    async with running(environment(tmp_path)) as (_, channel):
+    async with running(environment(tmp_path)) as (_, channel, _):
         stub = cache_pb2_grpc.CacheServiceStub(channel)
         answers = [await stub.Lookup(cache_pb2.LookupRequest(key=key(number))) for number in confirmed]
     assert [answer.answer.choices[0].text.strip() for answer in answers] == [str(number) for number in confirmed]
@@ -116,7 +82,7 @@ async def test_an_answer_put_at_one_instance_is_a_hit_at_another(
 ) -> None:
     """Gateways may ask any of the instances that share a Postgres."""
     variables = environment(tmp_path, PENSTOCK_CACHE_POSTGRES_URL=empty_postgres.url)
-    async with running(variables) as (_, one), running(variables) as (_, other):
+    async with running(variables) as (_, one, _), running(variables) as (_, other, _):
         await cache_pb2_grpc.CacheServiceStub(one).Put(put(7))
         found = await cache_pb2_grpc.CacheServiceStub(other).Lookup(cache_pb2.LookupRequest(key=key(7)))
     assert found.outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
@@ -126,7 +92,7 @@ async def test_an_answer_put_at_one_instance_is_a_hit_at_another(
 async def test_expired_answers_are_removed_without_being_asked_for(tmp_path: Path) -> None:
     """Nobody looks up an old answer again; it must not take room for ever."""
     variables = environment(tmp_path, PENSTOCK_CACHE_DEFAULT_TTL_S="0.01", PENSTOCK_CACHE_SWEEP_INTERVAL_S="0.05")
-    async with running(variables) as (_, channel), asyncio.timeout(10):
+    async with running(variables) as (_, channel, _), asyncio.timeout(10):
         stub = cache_pb2_grpc.CacheServiceStub(channel)
         assert (await stub.Put(put(1))).is_stored
         while (await stub.GetStats(cache_pb2.GetStatsRequest())).num_entries:
@@ -137,7 +103,7 @@ async def test_callers_without_the_fleet_credential_are_turned_away(tmp_path: Pa
     """The service believes the tenant that a caller names, so only the gateway may call."""
     credential = FleetCredential.create(tmp_path / "credential")
     variables = environment(tmp_path, PENSTOCK_FLEET_CREDENTIAL_FILE=str(tmp_path / "credential"))
-    async with running(variables) as (_, channel):
+    async with running(variables) as (_, channel, _):
         stub = cache_pb2_grpc.CacheServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Lookup(cache_pb2.LookupRequest(key=key(1)))
@@ -163,7 +129,7 @@ async def test_answers_are_found_by_meaning_once_the_encoder_is_loaded(tmp_path:
     choice = cache_pb2.CachedChoice(text="Paris", finish_reason=types_pb2.FINISH_REASON_STOP)
     answer = cache_pb2.CachedAnswer(choices=[choice], model_revision="r1")
     request = cache_pb2.LookupRequest(key=keyed_prompt("paris in france"), max_error_rate=0.1)
-    async with running(variables) as (_, channel), asyncio.timeout(100):
+    async with running(variables) as (_, channel, _), asyncio.timeout(100):
         stub = cache_pb2_grpc.CacheServiceStub(channel)
         while (await stub.Lookup(request)).reason == "the encoder is being loaded":
             pass
