@@ -27,7 +27,14 @@ class Rows(Protocol):
 
 
 class Connection(Protocol):
-    """Runs statements of the SQL that SQLite and Postgres have in common; values stand for `?` or `:name`."""
+    """Runs statements of the SQL that SQLite and Postgres have in common; values stand for `?` or `:name`.
+
+    What a statement gave may come only when it is asked for: a write that does not ask does not wait.
+    """
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether an index in memory follows what is done to prompts. Else nobody need be told."""
 
     def execute(self, statement: str, values: Values = ..., /) -> Rows:
         """Runs a statement."""

@@ -2,7 +2,7 @@
 # ruff: noqa: S608 - only marks for values are put into a statement
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,17 @@ from penstock_cache.entries import Neighbour, PromptScope, StalePrompt
 from penstock_cache.prompt_changes import AddedPrompt, PromptChange, RemovedPrompt
 from penstock_cache.semantic.prompts import EncodedPrompt
 
+_SCOPE = (
+    "SELECT id FROM scopes"
+    " WHERE tenant = :tenant AND context_digest = :context_digest AND encoder_fingerprint = :encoder_fingerprint"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredPrompt:
-    """A prompt and where it belongs; `entry` is the row of its answer."""
+    """A prompt and where it belongs; `entry_id` names its answer."""
 
-    entry: int
+    entry_id: str
     scope: PromptScope
     cluster: str
     prompt: EncodedPrompt
@@ -25,12 +30,28 @@ class StoredPrompt:
 
 def insert(connection: Connection, new: StoredPrompt, changes: list[PromptChange]) -> None:
     """Keeps the prompt of an entry."""
-    scope, prompt = _make_scope(connection, new.scope), new.prompt
-    (row,) = connection.execute(
-        "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
-        (new.entry, scope, new.cluster, prompt.text.encode(), connection.to_column(prompt.vector), prompt.detail),
-    ).fetchone()
-    changes.append(AddedPrompt(scope, row, prompt.vector))
+    scope, prompt = asdict(new.scope), new.prompt
+    connection.execute(
+        "INSERT INTO scopes (tenant, context_digest, encoder_fingerprint)"
+        f" SELECT :tenant, :context_digest, :encoder_fingerprint WHERE NOT EXISTS ({_SCOPE})",
+        scope,
+    )
+    rows = connection.execute(
+        "INSERT INTO prompts (entry, scope, cluster, text, vector, detail) VALUES"
+        f" ((SELECT id FROM entries WHERE entry_id = :entry_id), ({_SCOPE}), :cluster, :text, :vector, :detail)"
+        " RETURNING scope, id",
+        scope
+        | {
+            "entry_id": new.entry_id,
+            "cluster": new.cluster,
+            "text": prompt.text.encode(),
+            "vector": connection.to_column(prompt.vector),
+            "detail": prompt.detail,
+        },
+    )
+    if connection.is_followed:
+        row, name = rows.fetchone()
+        changes.append(AddedPrompt(row, name, prompt.vector))
 
 
 def database_id(connection: Connection) -> str:
@@ -46,10 +67,7 @@ def scopes(connection: Connection) -> set[int]:
 
 def find_scope(connection: Connection, scope: PromptScope) -> int | None:
     """The row of a scope."""
-    row = connection.execute(
-        "SELECT id FROM scopes WHERE tenant = ? AND context_digest = ? AND encoder_fingerprint = ?",
-        (scope.tenant, scope.context_digest, scope.encoder_fingerprint),
-    ).fetchone()
+    row = connection.execute(_SCOPE, asdict(scope)).fetchone()
     return None if row is None else int(row[0])
 
 
@@ -106,17 +124,17 @@ def replace(
     num_replaced = 0
     for name, prompt in encoded:
         row = connection.execute(
-            "SELECT entry, scope, cluster, tenant, context_digest FROM prompts JOIN scopes ON scopes.id = scope"
-            " WHERE prompts.id = ?",
+            "SELECT entry_id, scope, cluster, scopes.tenant, context_digest FROM prompts"
+            " JOIN scopes ON scopes.id = scope JOIN entries ON entries.id = entry WHERE prompts.id = ?",
             (name,),
         ).fetchone()
         if row is None:
             continue
-        entry, old_scope, cluster, tenant, context_digest = row
+        entry_id, old_scope, cluster, tenant, context_digest = row
         connection.execute("DELETE FROM prompts WHERE id = ?", (name,))
         changes.append(RemovedPrompt(old_scope, name))
         scope = PromptScope(tenant, context_digest, encoder_fingerprint)
-        insert(connection, StoredPrompt(entry, scope, cluster, prompt), changes)
+        insert(connection, StoredPrompt(entry_id, scope, cluster, prompt), changes)
         num_replaced += 1
     return num_replaced
 
@@ -124,14 +142,3 @@ def replace(
 def remove_empty_scopes(connection: Connection) -> None:
     """Forgets scopes without prompts."""
     connection.execute("DELETE FROM scopes WHERE NOT EXISTS (SELECT 1 FROM prompts WHERE scope = scopes.id)")
-
-
-def _make_scope(connection: Connection, scope: PromptScope) -> int:
-    found = find_scope(connection, scope)
-    if found is not None:
-        return found
-    (row,) = connection.execute(
-        "INSERT INTO scopes (tenant, context_digest, encoder_fingerprint) VALUES (?, ?, ?) RETURNING id",
-        (scope.tenant, scope.context_digest, scope.encoder_fingerprint),
-    ).fetchone()
-    return int(row)

@@ -11,6 +11,8 @@ _DTYPE = np.dtype("<f4")
 class SqliteConnection(sqlite3.Connection):
     """Keeps vectors as little-endian float32."""
 
+    is_followed = True
+
     def to_column(self, vector: NDArray[np.float32]) -> bytes:
         """A vector as a value of a statement."""
         return vector.astype(_DTYPE).tobytes()

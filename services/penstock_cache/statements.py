@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from penstock_cache import prompt_statements
 from penstock_cache.admission import Resident
-from penstock_cache.connection import Connection
+from penstock_cache.connection import Connection, Rows
 from penstock_cache.entries import (
     ExactKey,
     ExportedEntry,
@@ -73,10 +73,10 @@ def find_by_id(connection: Connection, tenant: str, entry_id: str, now_s: float)
 def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: list[PromptChange]) -> None:
     """Keeps an entry; there is none of the same key."""
     entry, key = new.entry, new.entry.key
-    (row,) = connection.execute(
+    connection.execute(
         "INSERT INTO entries (entry_id, tenant, exact_digest, model_revision, answer, size_bytes, created_s, expires_s,"
         " used_s, tokens_saved, num_uses, priority) VALUES (:entry_id, :tenant, :digest, :model_revision, :answer,"
-        f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_FIRST_PRIORITY}) RETURNING id",
+        f" :size_bytes, :created_s, :expires_s, :created_s, :tokens_saved, :num_uses, {_FIRST_PRIORITY})",
         {
             "entry_id": entry_id,
             "tenant": key.tenant,
@@ -89,15 +89,17 @@ def insert(connection: Connection, new: ExportedEntry, entry_id: str, changes: l
             "tokens_saved": entry.tokens_saved,
             "num_uses": new.num_uses,
         },
-    ).fetchone()
+    )
     if entry.tags:
         connection.executemany(
-            "INSERT INTO tags (entry, tag) VALUES (?, ?) ON CONFLICT DO NOTHING", [(row, tag) for tag in entry.tags]
+            "INSERT INTO tags (entry, tag) VALUES ((SELECT id FROM entries WHERE entry_id = ?), ?)"
+            " ON CONFLICT DO NOTHING",
+            [(entry_id, tag) for tag in entry.tags],
         )
     if entry.semantic is not None:
         scope = PromptScope(key.tenant, entry.semantic.context_digest, entry.semantic.encoder_fingerprint)
         cluster = entry.semantic.cluster or entry_id
-        prompt_statements.insert(connection, StoredPrompt(row, scope, cluster, entry.semantic.prompt), changes)
+        prompt_statements.insert(connection, StoredPrompt(entry_id, scope, cluster, entry.semantic.prompt), changes)
 
 
 def note_uses(connection: Connection, num_uses: Mapping[str, int], now_s: float) -> None:
@@ -127,10 +129,11 @@ def least(connection: Connection, num_bytes: int) -> list[Resident]:
 
 
 def evict(connection: Connection, residents: Iterable[Resident], changes: list[PromptChange]) -> Counter[str]:
-    """Removes entries. Returns how many, by tenant."""
+    """Removes entries that are there. Returns how many, by tenant."""
     evicted: Counter[str] = Counter()
     for resident in residents:
-        evicted[resident.key.tenant] += _delete(connection, "entries.id = :row", {"row": resident.row}, changes)
+        _delete(connection, "entries.id = :row", {"row": resident.row}, changes)
+        evicted[resident.key.tenant] += 1
     return evicted
 
 
@@ -143,12 +146,12 @@ def remove_key(connection: Connection, key: ExactKey, changes: list[PromptChange
 def remove(connection: Connection, tenant: str, selector: Selector, changes: list[PromptChange]) -> int:
     """Removes the selected entries of one tenant, and returns how many."""
     selected = {"tenant": tenant, "value": selector.value}
-    return _delete(connection, f"tenant = :tenant AND {_WHERE[selector.by]}", selected, changes)
+    return _delete(connection, f"tenant = :tenant AND {_WHERE[selector.by]}", selected, changes).rowcount
 
 
 def remove_expired(connection: Connection, now_s: float, changes: list[PromptChange]) -> int:
     """Removes what is not served any more, and returns how many."""
-    return _delete(connection, "expires_s <= :now_s", {"now_s": now_s}, changes)
+    return _delete(connection, "expires_s <= :now_s", {"now_s": now_s}, changes).rowcount
 
 
 def totals(connection: Connection, tenant: str) -> Totals:
@@ -161,11 +164,12 @@ def totals(connection: Connection, tenant: str) -> Totals:
     return Totals(int(row[0]), int(row[1]))
 
 
-def _delete(connection: Connection, where: str, values: Mapping[str, object], changes: list[PromptChange]) -> int:
-    """Removes entries, with their tags and prompts, and returns how many."""
-    gone = connection.execute(
-        f"SELECT scope, prompts.id FROM prompts JOIN entries ON entries.id = prompts.entry WHERE {where}",
-        values,
-    )
-    changes += [RemovedPrompt(*row) for row in gone]
-    return connection.execute(f"DELETE FROM entries WHERE {where}", values).rowcount
+def _delete(connection: Connection, where: str, values: Mapping[str, object], changes: list[PromptChange]) -> Rows:
+    """Removes entries, with their tags and prompts."""
+    if connection.is_followed:
+        gone = connection.execute(
+            f"SELECT scope, prompts.id FROM prompts JOIN entries ON entries.id = prompts.entry WHERE {where}",
+            values,
+        )
+        changes += [RemovedPrompt(*row) for row in gone]
+    return connection.execute(f"DELETE FROM entries WHERE {where}", values)
