@@ -23,6 +23,7 @@ _FORMAT = 1
 _HEADER = "penstock_cache_export"
 _STANDARD = Path("-")
 _MAX_SHOWN_CHARS = 60
+_COUNTS = ("num_entries", "num_labels", "num_already_there", "num_refused")
 
 
 def export_cache(access: AdminAccess, tenant: str, file: Path, *, as_json: bool) -> None:
@@ -60,11 +61,13 @@ def import_cache(access: AdminAccess, file: Path, *, as_json: bool) -> None:
             with admin_calls(access) as ask:
                 kept = ask("ImportCache", messages, _TIMEOUT_S)
     if as_json:
-        counts = {"num_entries": kept.num_entries, "num_labels": kept.num_labels, "num_refused": kept.num_refused}
+        counts = {name: getattr(kept, name) for name in _COUNTS}
         print(json.dumps({"tenant": tenant, **counts}))  # noqa: T201 - the command's result
         return
-    told = f"kept {kept.num_entries} answers and {kept.num_labels} comparisons of tenant {printable(tenant)}"
-    print(f"{told}; refused {kept.num_refused}" if kept.num_refused else told)  # noqa: T201 - as above
+    told = [f"kept {kept.num_entries} answers and {kept.num_labels} comparisons of tenant {printable(tenant)}"]
+    told += [f"{kept.num_already_there} were there already"] if kept.num_already_there else []
+    told += [f"refused {kept.num_refused}"] if kept.num_refused else []
+    print("; ".join(told))  # noqa: T201 - as above
 
 
 def _tenant(line: bytes, file: Path) -> str:

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock_cache import export_statements, label_statements, prompt_statements, statements
+from penstock_cache import encoder_statements, export_statements, label_statements, prompt_statements, statements
 from penstock_cache.admission import Admission, Resident
 from penstock_cache.connection import Connection
 from penstock_cache.database import Database
@@ -23,6 +23,7 @@ from penstock_cache.entries import (
     Neighbour,
     NewEntry,
     PromptScope,
+    Restored,
     Selector,
     StalePrompt,
     StoredEntry,
@@ -97,7 +98,9 @@ class DatabaseStore:
 
     async def put(self, entry: NewEntry) -> str | None:
         """Keeps an entry; others go where it does not fit."""
-        return await self._insert(ExportedEntry(entry, created_s=self._wall_clock(), num_uses=0))
+        entry_id = uuid.uuid4().hex
+        kept = await self._insert(ExportedEntry(entry, created_s=self._wall_clock(), num_uses=0), entry_id)
+        return entry_id if kept is Restored.KEPT else None
 
     def used(self, entry_id: str) -> None:
         """Notes that an entry was served by its meaning."""
@@ -136,6 +139,11 @@ class DatabaseStore:
         """The newest labels with numbers above `after`, oldest first."""
         return await self._read(partial(label_statements.newest, tenant=tenant, model=model, after=after, limit=limit))
 
+    async def restore_label(self, tenant: str, model: str, label: Label) -> Restored:
+        """Keeps an exported label, unless it is there."""
+        restore = partial(label_statements.restore, tenant=tenant, model=model, label=label)
+        return await self._run(lambda: self._database.write(restore, ()))
+
     async def label_models(self, tenant: str) -> list[str]:
         """The models that a tenant has labels for."""
         return await self._read(partial(label_statements.models, tenant=tenant))
@@ -146,8 +154,17 @@ class DatabaseStore:
         return await self._read(count)
 
     async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
-        """Prompts that another encoder has encoded."""
+        """Prompts that another encoder has encoded, unless that one is the present one."""
         return await self._read(partial(prompt_statements.stale, encoder_fingerprint=encoder_fingerprint, limit=limit))
+
+    async def claim_encoder(self, encoder_fingerprint: str) -> None:
+        """Makes this the present encoder."""
+        claim = partial(encoder_statements.claim, encoder_fingerprint=encoder_fingerprint)
+        await self._run(lambda: self._database.write(claim, ()))
+
+    async def is_present_encoder(self, encoder_fingerprint: str) -> bool:
+        """Whether no other encoder was claimed since."""
+        return await self._read(partial(encoder_statements.is_present, encoder_fingerprint=encoder_fingerprint))
 
     async def replace_prompts(self, encoder_fingerprint: str, encoded: Sequence[tuple[int, EncodedPrompt]]) -> int:
         """Gives prompts what a new encoder made of them."""
@@ -168,34 +185,34 @@ class DatabaseStore:
             if len(page) < _EXPORT_PAGE:
                 return
 
-    async def restore(self, exported: ExportedEntry) -> str | None:
+    async def restore(self, exported: ExportedEntry) -> Restored:
         """Keeps an exported entry, unless it has expired or a newer one is there."""
         if exported.created_s + exported.entry.ttl_s <= self._wall_clock():
-            return None
-        return await self._insert(exported, is_restored=True)
+            return Restored.REFUSED
+        return await self._insert(exported, uuid.uuid4().hex, is_restored=True)
 
     def close(self) -> None:
         """Finishes the writes that wait."""
         self._database.close()
 
-    async def _insert(self, new: ExportedEntry, *, is_restored: bool = False) -> str | None:
+    async def _insert(self, new: ExportedEntry, entry_id: str, *, is_restored: bool = False) -> Restored:
         if statements.size_of(new.entry) > self._max_bytes:
-            return None
-        entry_id, now_s = uuid.uuid4().hex, self._wall_clock()
+            return Restored.REFUSED
+        now_s = self._wall_clock()
 
-        def insert(connection: Connection, *, changes: list[PromptChange]) -> tuple[bool, Counter[str]]:
+        def insert(connection: Connection, *, changes: list[PromptChange]) -> tuple[Restored, Counter[str]]:
             statements.note_uses(connection, self._uses.take(), now_s)
             if is_restored and export_statements.is_older(connection, new):
-                return False, Counter()
+                return Restored.ALREADY_THERE, Counter()
             statements.remove_key(connection, new.entry.key, changes)
             is_admitted, evicted = self._make_room(connection, new, changes)
             if is_admitted:
                 statements.insert(connection, new, entry_id, changes)
-            return is_admitted, evicted
+            return Restored.KEPT if is_admitted else Restored.REFUSED, evicted
 
-        is_admitted, evicted = await self._write(insert)
+        kept, evicted = await self._write(insert)
         self.num_evictions += evicted
-        return entry_id if is_admitted else None
+        return kept
 
     def _make_room(
         self, connection: Connection, new: ExportedEntry, changes: list[PromptChange]

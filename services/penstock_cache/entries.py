@@ -129,6 +129,14 @@ class ExportedEntry:
     num_uses: int
 
 
+class Restored(enum.Enum):
+    """What became of an entry or a label out of an export."""
+
+    KEPT = enum.auto()
+    ALREADY_THERE = enum.auto()  # it, or a newer one of the same key
+    REFUSED = enum.auto()  # expired, too large for the budget, or not worth what would have to go
+
+
 class SelectBy(enum.Enum):
     """What an invalidation goes by."""
 

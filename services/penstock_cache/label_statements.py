@@ -4,7 +4,9 @@ from dataclasses import astuple
 
 from penstock_cache.connection import Connection
 from penstock_cache.decision.label import Label
-from penstock_cache.entries import StoredLabel
+from penstock_cache.entries import Restored, StoredLabel
+
+_ROUNDING_S = 2e-6
 
 
 def insert(connection: Connection, tenant: str, model: str, label: Label) -> None:
@@ -14,6 +16,26 @@ def insert(connection: Connection, tenant: str, model: str, label: Label) -> Non
         " VALUES (?, ?, ?, ?, ?, ?, ?)",
         (tenant, model, *astuple(label)),
     )
+
+
+def restore(connection: Connection, tenant: str, model: str, label: Label) -> Restored:
+    """Keeps a label, unless it is there. Times come out of an export as they went in but for rounding."""
+    found = connection.execute(
+        "SELECT 1 FROM labels WHERE tenant = :tenant AND model = :model AND time_s BETWEEN :since_s AND :until_s"
+        " AND cluster = :cluster AND score = :score",
+        {
+            "tenant": tenant,
+            "model": model,
+            "since_s": label.time_s - _ROUNDING_S,
+            "until_s": label.time_s + _ROUNDING_S,
+            "cluster": label.cluster,
+            "score": label.score,
+        },
+    ).fetchone()
+    if found is not None:
+        return Restored.ALREADY_THERE
+    insert(connection, tenant, model, label)
+    return Restored.KEPT
 
 
 def models(connection: Connection, tenant: str) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock_cache import encoder_statements
 from penstock_cache.connection import Connection
 from penstock_cache.entries import Neighbour, PromptScope, StalePrompt
 from penstock_cache.prompt_changes import AddedPrompt, PromptChange, RemovedPrompt
@@ -96,7 +97,9 @@ def neighbours(
 
 
 def stale(connection: Connection, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
-    """Prompts that another encoder has encoded."""
+    """Prompts that another encoder has encoded; none where that one has taken over."""
+    if not encoder_statements.is_present(connection, encoder_fingerprint):
+        return []
     rows = connection.execute(
         "SELECT prompts.id, text FROM scopes JOIN prompts ON scope = scopes.id WHERE encoder_fingerprint != ? LIMIT ?",
         (encoder_fingerprint, limit),
@@ -120,7 +123,12 @@ def replace(
     encoded: Sequence[tuple[int, EncodedPrompt]],
     changes: list[PromptChange],
 ) -> int:
-    """Moves prompts to the scope of another encoder, under new ids; returns how many were there to be moved."""
+    """Moves prompts to the scope of another encoder, under new ids; returns how many were there to be moved.
+
+    None is, where another encoder has taken over meanwhile.
+    """
+    if not encoder_statements.is_present(connection, encoder_fingerprint):
+        return 0
     num_replaced = 0
     for name, prompt in encoded:
         row = connection.execute(

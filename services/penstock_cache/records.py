@@ -5,7 +5,7 @@ from dataclasses import replace
 from penstock.cache.v1 import cache_pb2
 from penstock_cache import convert
 from penstock_cache.decision.label import Label
-from penstock_cache.entries import ExportedEntry
+from penstock_cache.entries import ExportedEntry, Restored
 from penstock_cache.semantic.reembedding import without_vector
 from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.storable import check_storable
@@ -83,3 +83,15 @@ def label_record(model: str, label: Label) -> cache_pb2.LabelRecord:
     )
     record.create_time.FromNanoseconds(int(label.time_s * 1e9))
     return record
+
+
+def count(response: cache_pb2.ImportResponse, record: cache_pb2.CacheRecord, restored: Restored) -> None:
+    """Counts what became of a record."""
+    if restored is Restored.REFUSED:
+        response.num_refused += 1
+    elif restored is Restored.ALREADY_THERE:
+        response.num_already_there += 1
+    elif record.WhichOneof("kind") == "label":
+        response.num_labels += 1
+    else:
+        response.num_entries += 1

@@ -115,6 +115,10 @@ _MIGRATIONS = (
         "ALTER TABLE ordered_tags RENAME TO tags",
         "CREATE INDEX tags_by_entry ON tags (entry)",
     ),
+    (
+        "CREATE TABLE present_encoder (fingerprint TEXT NOT NULL)",
+        "CREATE INDEX labels_by_time ON labels (tenant, model, time_s)",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 

@@ -9,7 +9,7 @@ import grpc
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock_cache import convert, records
-from penstock_cache.entries import NewEntry
+from penstock_cache.entries import NewEntry, Restored
 from penstock_cache.semantic.door import SemanticDoor
 from penstock_cache.semantic.learner import Settlement
 from penstock_cache.semantic.question import Outcome, Verdict
@@ -115,9 +115,10 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
         async for request in requests:
             tenant = convert.tenant_of(request.tenant, field="tenant")
             try:
-                await self._restore(request.record, tenant, response)
+                restored = await self._restore(request.record, tenant)
             except InvalidArgumentError:
-                response.num_refused += 1
+                restored = Restored.REFUSED
+            records.count(response, request.record, restored)
         return response
 
     async def _look_up_by_meaning(self, request: cache_pb2.LookupRequest, context: Context) -> Verdict:
@@ -146,11 +147,7 @@ class CacheServicer(cache_pb2_grpc.CacheServiceServicer):
         cluster = settlement.cluster if settlement else None
         return replace(entry, semantic=await layer.part_of(question, cluster)), settlement
 
-    async def _restore(self, record: cache_pb2.CacheRecord, tenant: str, response: cache_pb2.ImportResponse) -> None:
+    async def _restore(self, record: cache_pb2.CacheRecord, tenant: str) -> Restored:
         if record.WhichOneof("kind") == "label":
-            await self._store.add_label(tenant, record.label.model, records.label_of(record.label))
-            response.num_labels += 1
-        elif await self._store.restore(records.exported_entry(record.entry, tenant, max_ttl_s=self._max_ttl_s)):
-            response.num_entries += 1
-        else:
-            response.num_refused += 1
+            return await self._store.restore_label(tenant, record.label.model, records.label_of(record.label))
+        return await self._store.restore(records.exported_entry(record.entry, tenant, max_ttl_s=self._max_ttl_s))

@@ -13,6 +13,7 @@ from penstock_cache.entries import (
     Neighbour,
     NewEntry,
     PromptScope,
+    Restored,
     Selector,
     StalePrompt,
     StoredEntry,
@@ -75,6 +76,9 @@ class Store(Protocol):
         With the last number seen as `after`, an instance learns what others wrote.
         """
 
+    async def restore_label(self, tenant: str, model: str, label: Label) -> Restored:
+        """Keeps an exported label, unless it is there: what was learned once must not count twice."""
+
     async def label_models(self, tenant: str) -> list[str]:
         """The models that a tenant has labels for, in order."""
 
@@ -82,19 +86,22 @@ class Store(Protocol):
         """How many prompts of a tenant, or of all where `tenant` is empty, another encoder has encoded."""
 
     async def stale_prompts(self, encoder_fingerprint: str, limit: int) -> list[StalePrompt]:
-        """Prompts of all tenants that another encoder than this one has encoded."""
+        """Prompts of all tenants that another encoder than this one has encoded, unless that is the present one."""
+
+    async def claim_encoder(self, encoder_fingerprint: str) -> None:
+        """Makes this the present encoder, in place of another instance's: prompts are encoded anew for it alone."""
+
+    async def is_present_encoder(self, encoder_fingerprint: str) -> bool:
+        """Whether no other encoder was claimed since."""
 
     async def replace_prompts(self, encoder_fingerprint: str, encoded: Sequence[tuple[int, EncodedPrompt]]) -> int:
         """Gives prompts, by their `prompt_id`, what a new encoder made of them. Those that are gone are left out.
 
-        Returns how many were replaced.
+        Returns how many were replaced; 0 where another encoder has become the present one.
         """
 
     def export(self, tenant: str) -> AsyncIterator[ExportedEntry]:
         """The entries of a tenant that have not expired. What changes meanwhile may be in it or not."""
 
-    async def restore(self, exported: ExportedEntry) -> str | None:
-        """Keeps an exported entry for the tenant that its key names, and returns its new id.
-
-        None where it has expired, where one of the same key is as new, or where `put` would refuse it.
-        """
+    async def restore(self, exported: ExportedEntry) -> Restored:
+        """Keeps an exported entry for the tenant that its key names, under a new id."""

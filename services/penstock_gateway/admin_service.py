@@ -125,7 +125,10 @@ class AdminService(admin_pb2_grpc.AdminServiceServicer):
         kept = await cache.import_(tenant, records(), timeout_s=_timeout_s(context, _LONGEST_TRANSFER_S))
         self._log.info("cache imported", tenant=tenant, num_entries=kept.num_entries, num_refused=kept.num_refused)
         return admin_pb2.ImportCacheResponse(
-            num_entries=kept.num_entries, num_labels=kept.num_labels, num_refused=kept.num_refused
+            num_entries=kept.num_entries,
+            num_labels=kept.num_labels,
+            num_refused=kept.num_refused,
+            num_already_there=kept.num_already_there,
         )
 
     @property

@@ -26,6 +26,7 @@ class ScriptedAdmin(admin_pb2_grpc.AdminServiceServicer):
     stats: cache_pb2.GetStatsResponse = field(default_factory=cache_pb2.GetStatsResponse)
     explanation: admin_pb2.ExplainCacheResponse = field(default_factory=admin_pb2.ExplainCacheResponse)
     records: list[cache_pb2.CacheRecord] = field(default_factory=list)
+    num_already_there: int = 0
     num_refused: int = 0
     failure: PenstockError | None = None
     seen: list[Any] = field(default_factory=list)
@@ -70,11 +71,12 @@ class ScriptedAdmin(admin_pb2_grpc.AdminServiceServicer):
         self._note(None, context)
 
     def ImportCache(self, request_iterator: Any, context: Any) -> admin_pb2.ImportCacheResponse:  # noqa: N802
-        """Keeps what is not refused."""
+        """Keeps what is neither refused nor there already."""
         for request in request_iterator:
             self._note(request, context)
-        kept = len(self.seen) - self.num_refused
-        return admin_pb2.ImportCacheResponse(num_entries=kept, num_refused=self.num_refused)
+        num_there, num_refused = self.num_already_there, self.num_refused
+        kept = len(self.seen) - num_there - num_refused
+        return admin_pb2.ImportCacheResponse(num_entries=kept, num_already_there=num_there, num_refused=num_refused)
 
     def _note(self, request: Any, context: Any) -> None:
         self.metadata = dict(context.invocation_metadata())

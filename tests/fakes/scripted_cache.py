@@ -138,9 +138,10 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
     async def Import(  # noqa: N802 - gRPC's naming
         self, request_iterator: AsyncIterator[cache_pb2.ImportRequest], _context: Context
     ) -> cache_pb2.ImportResponse:
-        """Keeps all."""
+        """Keeps all, and counts what there was none of."""
         async for request in request_iterator:
             if self.failure is not None:
                 raise self.failure
             self.imports.append(request)
-        return cache_pb2.ImportResponse(num_entries=len(self.imports))
+        num_entries = len(self.imports)
+        return cache_pb2.ImportResponse(num_entries=num_entries, num_labels=3, num_already_there=4, num_refused=5)

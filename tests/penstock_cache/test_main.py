@@ -145,7 +145,7 @@ def test_a_database_of_a_newer_version_ends_the_start_with_one_line(tmp_path: Pa
     connection.close()
     errors = failed_start(environment(tmp_path))
     assert len(errors) == 1
-    assert errors[0].startswith("error: the cache database has schema 99 and this version knows 3")
+    assert errors[0].startswith("error: the cache database has schema 99 and this version knows 4")
 
 
 @pytest.mark.parametrize(

@@ -396,6 +396,8 @@ async def test_an_export_is_imported_whole_for_the_tenant_that_is_named(service:
     requests = [cache_pb2.ImportRequest(tenant="new", record=record) for record in (*exported, bad, worse, nul)]
     imported = await service.stub.Import(iter(requests))
     assert (imported.num_entries, imported.num_labels, imported.num_refused) == (2, 1, 3)
+    again = await service.stub.Import(iter(requests))
+    assert (again.num_entries, again.num_labels, again.num_already_there, again.num_refused) == (0, 0, 3, 3)
     assert (await service.look_up(ASKED, tenant="new")).outcome == cache_pb2.LOOKUP_OUTCOME_EXACT_HIT
     assert (
         (await stats(service, "new")).num_waiting_for_vector == (await stats(service, "")).num_waiting_for_vector == 2

@@ -7,7 +7,7 @@ import pytest
 from fakes.cache_entries import OpenStore, entry, found, key, near, scope, semantic
 from fakes.clock import FakeClock
 
-from penstock_cache.entries import ExactKey, ExportedEntry, SelectBy, Selector
+from penstock_cache.entries import ExactKey, ExportedEntry, Restored, SelectBy, Selector
 from penstock_cache.store import Store
 
 pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
@@ -60,7 +60,8 @@ async def test_restored_entries_are_found_as_before(open_store: OpenStore, clock
     await store.put(entry("a", ttl_s=10, tags=("t",), semantic=semantic("a", [1, 0], cluster="shared")))
     clock.advance(4)
     for each in await exported(store):
-        assert await store.restore(replace(each, entry=replace(each.entry, key=ExactKey("new", each.entry.key.digest))))
+        moved = replace(each, entry=replace(each.entry, key=ExactKey("new", each.entry.key.digest)))
+        assert await store.restore(moved) is Restored.KEPT
     assert await found(store, "a", "new") == "a"
     assert await near(store, [1, 0], within=scope("new")) == ["a"]
     assert [each.entry.semantic.cluster for each in await exported(store, "new") if each.entry.semantic] == ["shared"]
@@ -75,9 +76,19 @@ async def test_what_is_dead_or_older_is_not_restored(open_store: OpenStore, cloc
     (old,) = await exported(store)
     clock.advance(1)
     await store.put(replace(entry("a"), answer=b"fresh"))
-    assert await store.restore(old) is None
+    assert await store.restore(old) is Restored.ALREADY_THERE
     assert await found(store, "a") == "fresh"
     await store.invalidate("acme", Selector(SelectBy.ALL))
     clock.advance(9)
-    assert await store.restore(old) is None
+    assert await store.restore(old) is Restored.REFUSED
     assert await found(store, "a") is None
+
+
+async def test_what_is_there_is_told_from_what_is_refused(open_store: OpenStore) -> None:
+    """An operator who imports twice wants to hear that all is well, and which records were no use."""
+    store = open_store(max_bytes=4000)
+    await store.put(entry("a"))
+    (there,) = await exported(store)
+    large = replace(there, entry=replace(there.entry, key=key("b"), answer=bytes(4000)))
+    assert await store.restore(there) is Restored.ALREADY_THERE
+    assert await store.restore(large) is Restored.REFUSED

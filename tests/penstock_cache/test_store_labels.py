@@ -1,9 +1,12 @@
 """The contract of every store: what explorations showed."""
 
+from dataclasses import replace
+
 import pytest
 from fakes.cache_entries import OpenStore
 
 from penstock_cache.decision.label import Label
+from penstock_cache.entries import Restored
 
 pytestmark = pytest.mark.parametrize("open_store", ["sqlite", "postgres"], indirect=True)
 
@@ -38,3 +41,15 @@ async def test_labels_are_read_on_from_the_last_one_seen(open_store: OpenStore) 
     assert await store.labels("acme", "m", after=seen[-1].number) == []
     await store.add_label("acme", "m", label(4))
     assert [each.label for each in await store.labels("acme", "m", after=seen[-1].number)] == [label(4)]
+
+
+async def test_a_label_that_comes_back_counts_once(open_store: OpenStore) -> None:
+    """To import twice must not make the decider twice as sure; another comparison of the same pair is another label."""
+    store = open_store()
+    await store.add_label("acme", "m", label(0))
+    back = replace(label(0), time_s=label(0).time_s + 5e-7)  # as it comes out of a record
+    later = replace(label(0), time_s=label(0).time_s + 1)
+    assert await store.restore_label("acme", "m", back) is Restored.ALREADY_THERE
+    assert await store.restore_label("acme", "m", later) is Restored.KEPT
+    assert await store.restore_label("acme", "other-model", back) is Restored.KEPT
+    assert [each.label for each in await store.labels("acme", "m")] == [label(0), later]

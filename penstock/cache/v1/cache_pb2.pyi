@@ -669,20 +669,24 @@ class ImportResponse(_message.Message):
     NUM_ENTRIES_FIELD_NUMBER: _builtins.int
     NUM_LABELS_FIELD_NUMBER: _builtins.int
     NUM_REFUSED_FIELD_NUMBER: _builtins.int
+    NUM_ALREADY_THERE_FIELD_NUMBER: _builtins.int
     num_entries: _builtins.int
     num_labels: _builtins.int
     num_refused: _builtins.int
     """Not kept: malformed, expired or refused by admission."""
+    num_already_there: _builtins.int
+    """Not kept: the record itself is there, or a newer answer to the same request."""
     def __init__(
         self,
         *,
         num_entries: _builtins.int = ...,
         num_labels: _builtins.int = ...,
         num_refused: _builtins.int = ...,
+        num_already_there: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_entries", b"num_entries", "num_labels", b"num_labels", "num_refused", b"num_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["num_already_there", b"num_already_there", "num_entries", b"num_entries", "num_labels", b"num_labels", "num_refused", b"num_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

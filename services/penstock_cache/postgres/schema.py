@@ -108,6 +108,10 @@ _MIGRATIONS = (
         """,
         "CREATE INDEX labels_by_model ON labels (tenant, model, number)",
     ),
+    (
+        "CREATE TABLE present_encoder (fingerprint text NOT NULL)",
+        "CREATE INDEX labels_by_time ON labels (tenant, model, time_s)",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 

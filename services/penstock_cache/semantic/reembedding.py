@@ -22,6 +22,9 @@ def without_vector(context_digest: bytes, text: str, cluster: str | None) -> Sem
 class Reembedding:
     """Encodes what another encoder has encoded, behind all lookups. Until then such a prompt is not found.
 
+    Of instances with different encoders over one database the one that began last has its way; the others leave it to
+    that, for they would undo each other's work for ever.
+
     Args:
         store: has the prompts.
         encoder: the present one.
@@ -32,19 +35,35 @@ class Reembedding:
         self._store = store
         self._encoder = encoder
         self._interval_s = interval_s
+        self._is_claimed = False
+        self._is_told = False
         self._log = get_logger("reembedding")
 
     async def run(self) -> None:
         """Goes on until it is cancelled; a failure is the next round's matter."""
         while True:
             try:
-                num_replaced = await self.replace_all()
+                num_replaced = await self.round()
             except Exception as error:  # noqa: BLE001 - whatever fails, lookups go on with what is encoded
                 self._log.warning("could not encode stored prompts anew", error=str(error))
             else:
                 if num_replaced:
                     self._log.info("encoded stored prompts anew", num_prompts=num_replaced)
             await asyncio.sleep(self._interval_s)
+
+    async def round(self) -> int:
+        """Encodes what waits, if this is the present encoder, which it becomes in its first round."""
+        if not self._is_claimed:
+            await self._store.claim_encoder(self._encoder.fingerprint)
+            self._is_claimed = True
+        if not self._is_told and not await self._store.is_present_encoder(self._encoder.fingerprint):
+            self._is_told = True
+            self._log.warning(
+                "an instance with another encoder has begun over this database: prompts are encoded for that one,"
+                " and this instance finds next to nothing by meaning until it has the same encoder",
+                encoder=self._encoder.fingerprint[:16],
+            )
+        return await self.replace_all()
 
     async def replace_all(self) -> int:
         """Encodes until nothing waits; returns how many got a vector."""

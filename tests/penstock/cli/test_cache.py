@@ -190,7 +190,18 @@ def test_an_export_goes_through_a_pipe(cache: Cache, admin: ScriptedAdmin, monke
     admin.num_refused = 1
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(exported.out.encode())))
     told = json.loads(cache("import", "-", "--json").out)
-    assert told == {"tenant": "default", "num_entries": 1, "num_labels": 0, "num_refused": 1}
+    assert told == {"tenant": "default", "num_entries": 1, "num_labels": 0, "num_already_there": 0, "num_refused": 1}
+
+
+def test_an_import_says_what_was_there_already(cache: Cache, admin: ScriptedAdmin, tmp_path: Path) -> None:
+    """Nothing is wrong with a record that need not be kept twice."""
+    admin.records = [*RECORDS, *RECORDS]
+    file = str(tmp_path / "answers.jsonl")
+    cache("export", file)
+    admin.seen.clear()
+    admin.num_already_there, admin.num_refused = 2, 1
+    told = "kept 1 answers and 0 comparisons of tenant default; 2 were there already; refused 1\n"
+    assert cache("import", file).out == told
 
 
 def test_an_export_that_breaks_leaves_no_file(cache: Cache, admin: ScriptedAdmin, tmp_path: Path) -> None:
