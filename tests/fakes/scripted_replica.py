@@ -27,6 +27,9 @@ class ScriptedReplica:
         adapters: those that it has, by name. They are gone with the process.
         calls: what the supervisor asked for.
         may_finish: a stop waits for it: there is work.
+        may_load: loading waits for it.
+        lacks: what it says that it waits for.
+        progress_told: what it says of its loading.
         is_removed: its process and resources are gone for good.
         is_running: a process was started.
 
@@ -38,6 +41,10 @@ class ScriptedReplica:
         self._registration = registration
         self.may_finish = asyncio.Event()
         self.may_finish.set()
+        self.may_load = asyncio.Event()
+        self.may_load.set()
+        self.lacks = ""
+        self.progress_told: list[str] = []
         self.is_removed = False
         self.is_running = False
         self.loads: list[Registration | LoadFailure | Exception] = []
@@ -60,6 +67,17 @@ class ScriptedReplica:
         """Waits until the test lets it."""
         await self.is_placed.wait()
 
+    async def lack(self) -> str:
+        """What the test says."""
+        return self.lacks
+
+    async def progress(self) -> str:
+        """What the test says; for each time that it is asked, until it has nothing to say any more: then it loads."""
+        if not self.progress_told:
+            self.may_load.set()
+            return "done"
+        return self.progress_told.pop(0)
+
     async def process(self) -> ProcessInfo:
         """A fresh one."""
         self.is_running = True
@@ -71,6 +89,7 @@ class ScriptedReplica:
     async def load(self) -> Registration | LoadFailure:
         """As scripted."""
         self.calls.append("load")
+        await self.may_load.wait()
         loaded = self.loads.pop(0) if self.loads else self._registration
         if isinstance(loaded, Exception):
             raise loaded

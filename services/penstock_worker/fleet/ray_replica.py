@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from penstock_shared.directory import AdapterSpec
 from penstock_worker.cluster import NAMESPACE
+from penstock_worker.fleet.placement import placement_lack
 from penstock_worker.fleet.supervisor import ReplicaDiedError
 from penstock_worker.replica.actor import ReplicaActor
 from penstock_worker.replica.registration import LoadFailure, NotLoadedError, ProcessInfo, Registration
@@ -62,6 +63,15 @@ class RayReplica:
                 await asyncio.sleep(_RESTART_POLL_S)
             else:
                 return process
+
+    async def lack(self) -> str:
+        """Of the placement group."""
+        return "" if self._group is None else await asyncio.to_thread(placement_lack, self._group)
+
+    async def progress(self) -> str:
+        """See `ReplicaActor.progress`."""
+        progress: str = await self._call("progress")
+        return progress
 
     async def load(self) -> Registration | LoadFailure:
         """See `ReplicaActor.load`."""

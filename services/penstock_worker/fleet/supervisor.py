@@ -1,19 +1,25 @@
 """Keeps one replica running: places it, has it load, checks what it loaded, and starts over when it dies."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from penstock_shared.directory import AdapterSpec, ModelSpec, ReplicaInfo, ReplicaState
 from penstock_shared.logs import get_logger
+from penstock_worker.fleet.back_off import BackOff
 from penstock_worker.replica.registration import LoadFailure, ProcessInfo, Registration
 
-_FIRST_BACK_OFF_S = 0.25
-_LONGEST_BACK_OFF_S = 10.0
+# Then it is told what a stage waits for, and again each time.
+_LOOK_S = 1.0
+_PLACING_S = 3.0
 # An error that Ray hands over holds the whole traceback.
 _MAX_DETAIL_CHARS = 500
+
+T = TypeVar("T")
 
 
 class ReplicaDiedError(Exception):
@@ -30,8 +36,14 @@ class ReplicaProcess(Protocol):
     async def place(self) -> None:
         """Waits for resources and makes sure that the leader is being started."""
 
+    async def lack(self) -> str:
+        """What `place` waits for; may be asked meanwhile."""
+
     async def process(self) -> ProcessInfo:
         """Waits for the leader's process."""
+
+    async def progress(self) -> str:
+        """What `load` is doing; may be asked meanwhile."""
 
     async def load(self) -> Registration | LoadFailure:
         """Has it load and serve; returns when it serves."""
@@ -66,6 +78,9 @@ class ReplicaSupervisor:
         prepare: brings a replica that has loaded to what it needs besides before it serves. Raises NotPreparedError
             where that has to be tried again.
         sleep: waits a number of seconds.
+        clock: monotonic seconds.
+        look_s: how often it is looked how a stage goes on.
+        placing_s: a replica that has not been placed by then says what it lacks.
     """
 
     def __init__(
@@ -77,13 +92,20 @@ class ReplicaSupervisor:
         publish: Callable[[ReplicaInfo], None],
         prepare: Callable[[ReplicaProcess], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        look_s: float = _LOOK_S,
+        placing_s: float = _PLACING_S,
     ) -> None:
         self._spec = spec
         self._process = process
         self._publish = publish
         self._prepare = prepare
         self._sleep = sleep
+        self._back_off = BackOff(clock)
+        self._look_s = look_s
+        self._placing_s = placing_s
         self._log = get_logger("fleet")
+        self._is_told = False
         self._info = ReplicaInfo(
             replica_id=replica_id,
             model=spec.name,
@@ -107,30 +129,21 @@ class ReplicaSupervisor:
     async def run(self) -> None:
         """Keeps the replica running until cancelled, or until it cannot run at all: then it is FAILED."""
         self._enter(ReplicaState.PLACING)
-        back_off_s = _FIRST_BACK_OFF_S
         while True:
             try:
                 if not await self._bring_up():
                     return
-                back_off_s = _FIRST_BACK_OFF_S
+                self._back_off.serves()
                 await self._process.wait_for_death()
             except ReplicaDiedError as error:
                 self._log.warning("replica died", replica=self._info.replica_id, reason=str(error))
-                needs_pause = self._info.state is not ReplicaState.READY  # it died while starting
-                self._enter(ReplicaState.RESTARTING, detail=f"process {self._info.pid} died", restarts=1)
+                await self._start_over(ReplicaState.RESTARTING, f"process {self._info.pid} died")
             except NotPreparedError as error:
                 self._log.warning("replica does not serve yet", replica=self._info.replica_id, reason=str(error))
-                needs_pause = True
-                self._enter(ReplicaState.LOADING, detail=str(error)[:_MAX_DETAIL_CHARS])
+                await self._start_over(ReplicaState.LOADING, str(error))
             except Exception as error:  # noqa: BLE001 - the boundary: unseen, it would leave the replica as it is for ever
                 self._log.exception("supervision failed", replica=self._info.replica_id)
-                needs_pause = True
-                self._enter(
-                    ReplicaState.RESTARTING, detail=f"unexpected error: {error!r}"[:_MAX_DETAIL_CHARS], restarts=1
-                )
-            if needs_pause:  # let what is wrong pass
-                await self._sleep(back_off_s)
-                back_off_s = min(_LONGEST_BACK_OFF_S, 2 * back_off_s)
+                await self._start_over(ReplicaState.RESTARTING, f"unexpected error: {error!r}")
 
     async def stop(self, limit_s: float) -> None:
         """Lets it finish its work, then ends it for good. To be called when `run` has been cancelled."""
@@ -153,11 +166,11 @@ class ReplicaSupervisor:
 
     async def _bring_up(self) -> bool:
         """Through the stages to READY; False where it ends in FAILED."""
-        await self._process.place()
+        await self._place()
         process = await self._process.process()
         self._info = replace(self._info, pid=process.pid, incarnation=process.incarnation)
         self._enter(ReplicaState.LOADING)
-        loaded = await self._process.load()
+        loaded = await self._load()
         flaw = loaded.message if isinstance(loaded, LoadFailure) else self._mismatch(loaded)
         if isinstance(loaded, LoadFailure) or flaw is not None:
             self._enter(ReplicaState.FAILED, detail=flaw or "")
@@ -167,6 +180,30 @@ class ReplicaSupervisor:
             await self._prepare(self._process)
         self._register(loaded)
         return True
+
+    async def _start_over(self, state: ReplicaState, why: str) -> None:
+        """Publishes what went wrong, and lets it pass."""
+        pause_s = self._back_off.failed()
+        detail = why[:_MAX_DETAIL_CHARS]
+        if pause_s:
+            detail += f"; failure {self._back_off.num_failures} in a row, tried again after {pause_s:g} s"
+        self._enter(state, detail=detail, restarts=int(state is ReplicaState.RESTARTING))
+        if pause_s:
+            await self._sleep(pause_s)
+
+    async def _place(self) -> None:
+        """Waits for resources; after a while, and for as long as it takes, it is told what lacks."""
+        async with _running(self._process.place()) as placing:
+            while not await _is_done(placing, self._placing_s):
+                self._enter(ReplicaState.PLACING, detail=await self._process.lack())
+            placing.result()
+
+    async def _load(self) -> Registration | LoadFailure:
+        """Waits until it has loaded, and tells what it is doing meanwhile."""
+        async with _running(self._process.load()) as loading:
+            while not await _is_done(loading, self._look_s):
+                self._enter(ReplicaState.LOADING, detail=await self._process.progress())
+            return loading.result()
 
     def _mismatch(self, registration: Registration) -> str | None:
         """Why a replica must not serve this model, where it must not."""
@@ -187,7 +224,10 @@ class ReplicaSupervisor:
         self._enter(ReplicaState.READY)
 
     def _enter(self, state: ReplicaState, *, detail: str = "", restarts: int = 0) -> None:
-        """Publishes a stage. Only who takes work has an address."""
+        """Publishes a stage, where that is news. Only who takes work has an address."""
+        if (state, detail, 0) == (self._info.state, self._info.detail, restarts) and self._is_told:
+            return
+        self._is_told = True
         takes_work = state in (ReplicaState.READY, ReplicaState.DRAINING)
         self._info = replace(
             self._info,
@@ -198,3 +238,19 @@ class ReplicaSupervisor:
         )
         self._log.info("replica", replica=self._info.replica_id, state=state.name, detail=detail)
         self._publish(self._info)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, T]) -> AsyncIterator["asyncio.Task[T]"]:
+    """Runs beside the block, and no longer."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _is_done(task: "asyncio.Task[Any]", within_s: float) -> bool:
+    done, _ = await asyncio.wait([task], timeout=within_s)
+    return bool(done)

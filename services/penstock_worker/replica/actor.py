@@ -15,6 +15,7 @@ from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
 from penstock_worker.addresses import advertised_host
+from penstock_worker.replica.progress import LoadProgress
 from penstock_worker.replica.registration import LoadFailure, NotLoadedError, ProcessInfo, Registration
 from penstock_worker.settings import WorkerSettings
 
@@ -42,10 +43,15 @@ class ReplicaActor:
         self._loading: asyncio.Task[Registration | LoadFailure] | None = None
         self._server: ReplicaServer | None = None
         self._engine: Engine | None = None
+        self._progress = LoadProgress()
 
     async def process(self) -> ProcessInfo:
         """Answers as soon as the process runs."""
         return self._process
+
+    async def progress(self) -> str:
+        """What `load` is doing."""
+        return str(self._progress)
 
     async def load(self) -> Registration | LoadFailure:
         """Loads and serves. Called again, by a fleet that was restarted, it returns the same answer.
@@ -98,8 +104,10 @@ class ReplicaActor:
         await asyncio.to_thread(self._tracer.shutdown)
 
     async def _load(self) -> Registration | LoadFailure:
+        self._progress.enter("importing the engine")
         try:
             engine, model = await asyncio.to_thread(self._build)
+            self._progress.enter("warming up")
             fingerprint = await asyncio.to_thread(tokenizer_fingerprint, self._settings.model_dir)
             registration = await self._serve(engine, model, fingerprint)
             self._engine = engine
@@ -113,6 +121,7 @@ class ReplicaActor:
         from penstock_worker.engine.build import build_engine  # noqa: PLC0415 - imports torch
         from penstock_worker.engine.engine_config import EngineConfig  # noqa: PLC0415 - imports torch
 
+        self._progress.enter("reading weights")
         settings = self._settings
         config = EngineConfig(
             device=settings.device,

@@ -22,8 +22,17 @@ class Supervised:
         self.lacks: list[str] = []
         self.published: asyncio.Queue[ReplicaInfo] = asyncio.Queue()
         self.slept_s: list[float] = []
+        self.now_s = 0.0
         self.supervisor = ReplicaSupervisor(
-            "tiny-0", spec, replica, publish=self.published.put_nowait, prepare=self._prepare, sleep=self._sleep
+            "tiny-0",
+            spec,
+            replica,
+            publish=self.published.put_nowait,
+            prepare=self._prepare,
+            sleep=self._sleep,
+            clock=lambda: self.now_s,
+            look_s=0.01,
+            placing_s=0.01,
         )
         self.task: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -68,7 +77,7 @@ async def test_a_replica_comes_up_in_visible_stages(supervised: Supervised) -> N
 
 
 async def test_replica_that_lacks_something_is_prepared_again_until_it_serves(supervised: Supervised) -> None:
-    """No restart: what it has loaded stays; and an operator sees what it waits for."""
+    """No restart: what it has loaded stays; and an operator sees what it waits for, and when it is tried again."""
     supervised.lacks = ["adapter law: no memory", "adapter law: no memory"]
     supervised.start()
     info, states = await supervised.reach(READY)
@@ -81,9 +90,23 @@ async def test_waiting_for_resources_is_told(supervised: Supervised, scripted: S
     scripted.is_placed.clear()
     supervised.start()
     await supervised.reach(PLACING)
-    assert supervised.published.empty()
+    scripted.lacks = "needs 2 CPU; free: a 1 of 4 CPU"
+    info, _ = await supervised.reach(PLACING)
+    assert info.detail == "needs 2 CPU; free: a 1 of 4 CPU"
     scripted.is_placed.set()
-    await supervised.reach(READY)
+    info, _ = await supervised.reach(READY)
+    assert info.detail == ""
+
+
+async def test_loading_tells_how_far_it_is(supervised: Supervised, scripted: ScriptedReplica) -> None:
+    """Large weights take minutes: an operator sees that it goes on, and each step once."""
+    scripted.may_load.clear()
+    scripted.progress_told = ["reading weights 10%", "reading weights 10%", "reading weights 90%"]
+    supervised.start()
+    details = []
+    while (info := await asyncio.wait_for(supervised.published.get(), 10)).state is not READY:
+        details.append(info.detail)
+    assert [each for each in details if each != "done"] == ["", "", "reading weights 10%", "reading weights 90%"]
 
 
 async def test_a_replica_that_dies_comes_back_as_another_incarnation(
@@ -101,17 +124,31 @@ async def test_a_replica_that_dies_comes_back_as_another_incarnation(
 
 
 async def test_a_crash_loop_backs_off(supervised: Supervised, scripted: ScriptedReplica) -> None:
-    """A replica that dies while it starts must not eat the machine; once it serves, its past is forgotten."""
-    scripted.loads = [ReplicaDiedError("killed while loading")] * 7
+    """A replica that keeps dying must not eat the machine; and an operator sees that it does, and when it is tried."""
+    scripted.loads = [ReplicaDiedError("killed while loading")] * 9
     supervised.start()
+    info, _ = await supervised.reach(RESTARTING)
+    assert info.detail == "process 1001 died; failure 1 in a row, tried again after 0.25 s"
     info, _ = await supervised.reach(READY)
-    assert info.num_restarts == 7
-    assert supervised.slept_s == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0]
-    supervised.slept_s.clear()
-    scripted.loads = [ReplicaDiedError("killed while loading")]
+    assert (info.num_restarts, info.detail) == (9, "")
+    assert supervised.slept_s == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]
+
+
+async def test_replica_that_dies_soon_after_it_serves_backs_off_too(
+    supervised: Supervised, scripted: ScriptedReplica
+) -> None:
+    """Its first death costs no time; a loop of them does. Who has served for a minute is well again."""
+    supervised.start()
+    for _ in range(3):
+        await supervised.reach(READY)
+        supervised.now_s += 5
+        scripted.die()
+    await supervised.reach(READY)
+    assert supervised.slept_s == [0.25, 0.5]
+    supervised.now_s += 60
     scripted.die()
     await supervised.reach(READY)
-    assert supervised.slept_s == [0.25]
+    assert supervised.slept_s == [0.25, 0.5]
 
 
 async def test_an_error_that_nobody_expected_starts_the_replica_over(
@@ -122,7 +159,8 @@ async def test_an_error_that_nobody_expected_starts_the_replica_over(
     supervised.start()
     gone, states = await supervised.reach(RESTARTING)
     assert states == [PLACING, LOADING, RESTARTING]
-    assert (gone.address, gone.detail) == ("", "unexpected error: RuntimeError('out of memory')")
+    assert gone.address == ""
+    assert gone.detail.startswith("unexpected error: RuntimeError('out of memory'); failure 1 in a row")
     await supervised.reach(READY)
     assert supervised.slept_s == [0.25, 0.5]
 
