@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from penstock_cache.semantic.verification.trees import Trees
+from penstock_cache.semantic.verification.trees import MAX_LEAVES, Trees
 
 SETTINGS = {
     "max_iter": 250,
@@ -26,32 +26,34 @@ def fit_trees(features: NDArray[np.float32], serves: NDArray[np.bool_], *, seed:
 
 
 def as_trees(model: HistGradientBoostingClassifier) -> Trees:
-    """The fitted trees, padded to one size."""
+    """The fitted trees, each filled up to the most splits that one can have."""
     tables = [stage[0].nodes for stage in model._predictors]  # noqa: SLF001 - there is no other way to them
-    size = max(len(table) for table in tables)
-    return Trees(
-        feature=_padded([np.where(table["is_leaf"], -1, table["feature_idx"]) for table in tables], size, -1, np.int16),
-        threshold=_padded([_below(table["num_threshold"]) for table in tables], size, 0, np.float32),
-        left=_padded([_next(table, "left") for table in tables], size, 0, np.int16),
-        right=_padded([_next(table, "right") for table in tables], size, 0, np.int16),
-        value=_padded([np.where(table["is_leaf"], table["value"], 0) for table in tables], size, 0, np.float32),
-        base=float(model._baseline_prediction.item()),  # noqa: SLF001
-    )
+    num_splits = SETTINGS["max_leaf_nodes"] - 1
+    feature = np.zeros((num_splits, len(tables)), np.int16)
+    threshold = np.full((num_splits, len(tables)), np.inf, np.float32)
+    right = np.zeros((num_splits, len(tables)), np.uint32)
+    value = np.zeros((len(tables), MAX_LEAVES), np.float32)
+    for number, table in enumerate(tables):
+        splits, leaves = _in_order(table, 0, 0)
+        for row, (node, left_leaves) in enumerate(splits):
+            feature[row, number] = table["feature_idx"][node]
+            threshold[row, number] = _below(table["num_threshold"][node])
+            right[row, number] = ~np.uint32(left_leaves)
+        value[number, : len(leaves)] = table["value"][leaves]
+    return Trees(feature, threshold, right, value, float(model._baseline_prediction.item()))  # noqa: SLF001
 
 
-def _below(threshold: NDArray[np.float64]) -> NDArray[np.float32]:
+def _in_order(table: NDArray[Any], node: int, num_before: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Below a node: splits, each with the bits of the leaves on its left, and leaves from left to right."""
+    if table["is_leaf"][node]:
+        return [], [node]
+    splits, leaves = _in_order(table, table["left"][node], num_before)
+    others, more = _in_order(table, table["right"][node], num_before + len(leaves))
+    bits = ((1 << len(leaves)) - 1) << num_before
+    return [(node, bits), *splits, *others], [*leaves, *more]
+
+
+def _below(threshold: float) -> np.float32:
     """The nearest float32 that is no greater: a threshold lies between two values that must stay on their sides."""
-    rounded = threshold.astype(np.float32)
-    return np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
-
-
-def _next(table: NDArray[Any], side: str) -> NDArray[np.int64]:
-    """A leaf leads to itself."""
-    return np.where(table["is_leaf"], np.arange(len(table)), table[side]).astype(np.int64)
-
-
-def _padded(tables: list[NDArray[Any]], size: int, filler: float, dtype: type[np.generic]) -> NDArray[Any]:
-    out = np.full((len(tables), size), filler, dtype)
-    for row, table in zip(out, tables, strict=True):
-        row[: len(table)] = table
-    return out
+    rounded = np.float32(threshold)
+    return np.nextafter(rounded, np.float32(-np.inf)) if float(rounded) > threshold else rounded

@@ -33,7 +33,7 @@ def save_weights(
         "codec.bases": basis.bases,
         "rarity.stems": np.frombuffer("\n".join(stems).encode(), np.uint8),
         "rarity.values": np.array([rarity.of_stem[stem] for stem in stems], np.float32),
-        **{f"trees.{name}": getattr(trees, name) for name in ("feature", "threshold", "left", "right", "value")},
+        **{f"trees.{name}": getattr(trees, name) for name in ("feature", "threshold", "right", "value")},
         **heads,
     }
     metadata = {

@@ -9,6 +9,7 @@ from penstock_cache.semantic.verification.candidate_tokens import CandidateToken
 from penstock_cache.semantic.verification.dense import FAR, Array, gelu, layer_norm, softmax
 
 _HEAD_WIDTH = 16
+_PRODUCT_SCALE, _DIFFERENCE_SCALE = 4, 2
 _RARITY_WEIGHT = np.float32(3)
 _LENGTH_SCALE = np.float32(20)
 
@@ -21,7 +22,10 @@ class AlignmentHead:
     """
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
-        self._weights = weights
+        size = weights["compare.weight"].shape[1] // 2
+        scale = np.repeat(np.array([_PRODUCT_SCALE, _DIFFERENCE_SCALE], np.float32), size)
+        self._weights = {**weights, "compare.weight": weights["compare.weight"] * scale}
+        self._sum_of_view = np.repeat(np.eye(size // _HEAD_WIDTH, dtype=np.float32), _HEAD_WIDTH, axis=0)
         self._channel_shares = softmax(weights["mix"])[None, :, None, None]
 
     def logits(self, tokens: CandidateTokens) -> Array:
@@ -44,23 +48,27 @@ class AlignmentHead:
         return result
 
     def _linear(self, name: str, x: Array) -> Array:
-        result: Array = x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
-        return result
+        result: Array = x.reshape(-1, x.shape[-1]) @ self._weights[f"{name}.weight"].T
+        result += self._weights[f"{name}.bias"]
+        return result.reshape(*x.shape[:-1], -1)
 
     def _views(self, tokens: Array) -> Array:
         """[..., heads, head width], each of unit length."""
         flat = self._linear("project", tokens.reshape(*tokens.shape[:-2], -1))
-        views = flat.reshape(*flat.shape[:-1], -1, _HEAD_WIDTH)
-        result: Array = views / np.sqrt((views * views).sum(axis=-1, keepdims=True) + np.float32(1e-6))
-        return result
+        views: Array = flat.reshape(*flat.shape[:-1], -1, _HEAD_WIDTH)
+        views *= 1 / np.sqrt(np.einsum("...hd,...hd->...h", views, views)[..., None] + np.float32(1e-6))
+        return views
 
     def _aligned(self, mixed: Array, own: Array, other: Array, mask: NDArray[np.bool_]) -> list[Array]:
         """For each token: how it compares with its counterpart."""
         counterpart = softmax(np.where(mask[:, None, :], mixed, FAR)) @ other
-        product = own * counterpart
-        by_head = product.reshape(*product.shape[:2], -1, _HEAD_WIDTH).sum(axis=-1)
-        compared = np.concatenate([product * 4, np.abs(own - counterpart) * 2], axis=-1)
-        return [by_head, gelu(self._linear("compare", compared))]
+        size = own.shape[-1]
+        compared = np.empty((*own.shape[:2], 2 * size), np.float32)
+        product, difference = compared[..., :size], compared[..., size:]
+        np.multiply(own, counterpart, out=product)
+        np.subtract(own, counterpart, out=difference)
+        np.abs(difference, out=difference)
+        return [product @ self._sum_of_view, gelu(self._linear("compare", compared))]
 
     def _from_query(self, tokens: CandidateTokens, sims: Array, aligned: list[Array]) -> Array:
         best = sims.max(axis=3).transpose(0, 2, 1)  # [K, n, channels]

@@ -96,10 +96,12 @@ def _padded(prompts: Sequence[StoredTokens], rarity: Array) -> tuple[Array, Arra
 def _against_each_other(stored: Array, mask: NDArray[np.bool_]) -> tuple[Array, NDArray[np.int64]]:
     count, length, layers, width = stored.shape
     flat = stored.reshape(count * length, layers * width)
-    near = (flat @ flat.T).reshape(count, length, count, length) / np.float32(layers)
-    near = np.where(mask[None, None], near, np.float32(-1)).transpose(0, 2, 1, 3)
-    novelty: Array = np.clip(1 - near.max(axis=-1), 0, 1)
-    return novelty, near.argmax(axis=-1)
+    near = (flat @ flat.T).reshape(count, length, count, length)
+    near[:, :, ~mask] = -layers
+    nearest = near.argmax(axis=-1)
+    highest = np.take_along_axis(near, nearest[..., None], axis=-1)[..., 0] / np.float32(layers)
+    novelty: Array = np.clip(1 - highest, 0, 1)
+    return novelty.transpose(0, 2, 1), nearest.transpose(0, 2, 1)
 
 
 def _siblings(stored_cosines: Array, is_same: NDArray[np.bool_], is_there: NDArray[np.bool_]) -> Array:

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from penstock_cache.semantic.verification.prompt_words import PromptWords
-from penstock_cache.semantic.verification.word_groups import FUNCTION_WORDS, WORD_GROUPS
+from penstock_cache.semantic.verification.word_groups import FUNCTION_WORDS, GROUP_COUNTS, GROUP_NAMES, counts_by_group
 
 _Item = TypeVar("_Item")
 _TINY = 1e-6
@@ -13,7 +13,7 @@ _NAMES = (
     "trigrams", "length_min", "length_max", "same_beginning", "same_end", "numbers_equal", "numbers_apart",
     "numbers_shared", "numbers", "negations_apart", "negations", "opposites", "other_word_before", "bigrams",
 )  # fmt: skip
-NAMES = (*_NAMES, *(f"{group}_{part}" for group in WORD_GROUPS for part in ("apart_min", "apart_max", "shared")))
+NAMES = (*_NAMES, *(f"{group}_{part}" for group in GROUP_NAMES for part in ("apart_min", "apart_max", "shared")))
 
 
 def lexical(query: PromptWords, candidate: PromptWords) -> list[float]:
@@ -64,7 +64,7 @@ def _numbers(query: PromptWords, candidate: PromptWords) -> list[float]:
 
 def _num_opposites(one: PromptWords, other: PromptWords) -> int:
     """Words of the other that exclude one of the one's, where the one does not say them too."""
-    return len((one.opposites & set(other.words)) - set(one.words))
+    return len((one.opposites & other.own) - one.own)
 
 
 def _num_other_words_before(one: PromptWords, other: PromptWords) -> int:
@@ -78,11 +78,11 @@ def _num_other_words_before(one: PromptWords, other: PromptWords) -> int:
 
 
 def _groups(query: PromptWords, candidate: PromptWords) -> list[float]:
+    both = sum(GROUP_COUNTS.get(word, 0) for word in query.own & candidate.own)
+    sums = query.group_counts - both, candidate.group_counts - both, both
     values: list[float] = []
-    for one, other in zip(query.groups, candidate.groups, strict=True):
-        shared = len(one & other)
-        apart = len(one) - shared, len(other) - shared
-        values += [min(apart), max(apart), shared]
+    for one, other, shared in zip(*map(counts_by_group, sums), strict=True):
+        values += (one, other, shared) if one < other else (other, one, shared)
     return values
 
 

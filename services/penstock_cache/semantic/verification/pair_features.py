@@ -14,10 +14,9 @@ def feature_names(layers: tuple[int, ...]) -> list[str]:
 
 def pair_features(texts: CandidateSet, layers: tuple[int, ...]) -> Array:
     """float32 [K, num_features]; `layers` are places among the stored layers."""
-    columns = neighbourhood.neighbourhood(texts)
-    for layer in layers:
-        aligned = alignment.LayerAlignment(texts, layer)
-        columns += [*aligned.pairs(), *aligned.contrasts()]
+    aligned = alignment.Alignment(texts, layers)
+    by_layer = np.stack([*aligned.pairs(), *aligned.contrasts()], axis=1)  # [layers, names, K]
+    columns = np.concatenate([np.stack(neighbourhood.neighbourhood(texts)), by_layer.reshape(-1, by_layer.shape[-1])])
     query, *candidates = texts.prompts
     words = np.array([lexical.lexical(query, candidate) for candidate in candidates], np.float32)
-    return np.concatenate([np.stack(columns, axis=1), words], axis=1).astype(np.float32)
+    return np.concatenate([columns.T, words], axis=1).astype(np.float32)

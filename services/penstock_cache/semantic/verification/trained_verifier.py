@@ -22,7 +22,7 @@ from penstock_cache.semantic.verification.trees import Trees
 from penstock_shared.errors import FailedPreconditionError
 
 # Of how features are computed here; weights of another number do not fit.
-FORM = "1"
+FORM = "2"
 
 _TOO_LONG = -8.0
 
@@ -117,7 +117,7 @@ class TrainedVerifier:
             prompt_words(prompt.text, each, self._rarity, self._unknown_rarity)
             for prompt, each in zip(prompts, tokens, strict=True)
         ]
-        return candidate_set(words, vectors[1:] @ vectors[0], clusters)
+        return candidate_set(words, tokens, vectors[1:] @ vectors[0], clusters)
 
 
 def load_verifier(path: Path) -> TrainedVerifier:
@@ -140,7 +140,7 @@ def load_verifier(path: Path) -> TrainedVerifier:
 
 def _verifier(arrays: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> TrainedVerifier:
     stems = arrays["rarity.stems"].tobytes().decode().split("\n")
-    fields = ("feature", "threshold", "left", "right", "value")
+    fields = ("feature", "threshold", "right", "value")
     codec_arrays = (arrays["codec.means"], arrays["codec.bases"])
     return TrainedVerifier(
         TokenCodec(tuple(metadata["stored_layers"]), *codec_arrays, _digest(*codec_arrays)),

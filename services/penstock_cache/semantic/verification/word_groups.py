@@ -1,5 +1,7 @@
 """Words of a prompt that decide one kind of thing, and words that exclude each other."""
 
+from collections import Counter
+
 _FUNCTION_WORDS = """
     2 4 a about actually afternoon also am an and any anybody anyone are aren't as at be been being but by
     can can't cant could couldn't dear did didn't do does doesn't doing don't done dont down evening
@@ -108,8 +110,26 @@ _GROUPS = {
         invalid late locked lost missing new open opened paid stolen unpaid used valid
     """,
 }
-WORD_GROUPS = {name: frozenset(words.split()) for name, words in _GROUPS.items()}
-"""Words that decide the same kind of thing."""
+GROUP_NAMES = tuple(_GROUPS)
+"""Of groups of words that decide the same kind of thing."""
+
+
+def _group_counts() -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for number, words in enumerate(_GROUPS.values()):
+        for word in set(words.split()):
+            counts[word] += 1 << (8 * number)
+    return dict(counts)
+
+
+GROUP_COUNTS = _group_counts()
+"""One for each group that a word is of, in a byte for each group: sums of these count all groups at once."""
+
+
+def counts_by_group(summed: int) -> bytes:
+    """How many of each group, of a sum of `GROUP_COUNTS` over fewer than 256 words."""
+    return summed.to_bytes(len(GROUP_NAMES), "little")
+
 
 _OPPOSITES = """
     on/off in/out add/remove add/delete install/uninstall enable/disable activate/deactivate open/close

@@ -1,7 +1,7 @@
 """Words of a prompt, their stems, and the numbers among them."""
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _APOSTROPHE = "\N{RIGHT SINGLE QUOTATION MARK}"
 _WORD = re.compile(rf"[a-z]+(?:['{_APOSTROPHE}][a-z]+)?|\d+(?:[.,:]\d+)*|[%$€£°+#&=<>/*-](?=\S)|[%$€£°]", re.IGNORECASE)
@@ -20,8 +20,7 @@ _NUMERALS = {word: str(number) for number, word in enumerate(_COUNTED.split()) i
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """A word in lower case and where it stands, in characters."""
 
     text: str

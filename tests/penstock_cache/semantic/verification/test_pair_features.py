@@ -13,12 +13,13 @@ from penstock_cache.semantic.verification.token_codec import StoredTokens
 from penstock_cache.semantic.verification.words import words_of
 
 
-def prompt(text: str) -> PromptWords:
+def prompt(text: str) -> tuple[PromptWords, StoredTokens]:
     """A prompt whose equal words, and no others, have equal vectors in its one layer."""
     words = words_of(text)
     spans = np.array([[word.begin, word.end] for word in words]).reshape(-1, 2)
     vectors = np.array([_direction(word.text) for word in words], np.float32).reshape(-1, 1, 64)
-    return prompt_words(text, StoredTokens(np.zeros(len(words), np.int64), spans, vectors), {}, 1.0)
+    tokens = StoredTokens(np.zeros(len(words), np.int64), spans, vectors)
+    return prompt_words(text, tokens, {}, 1.0), tokens
 
 
 def _direction(word: str) -> np.ndarray:
@@ -29,9 +30,9 @@ def _direction(word: str) -> np.ndarray:
 
 def features(query: str, candidates: Sequence[str], clusters: Sequence[str] | None = None) -> dict[str, list[float]]:
     """Columns by name; the cosine falls from candidate to candidate."""
-    prompts = [prompt(text) for text in (query, *candidates)]
+    words, tokens = zip(*(prompt(text) for text in (query, *candidates)), strict=True)
     cosines = 0.9 - 0.1 * np.arange(len(candidates), dtype=np.float32)
-    texts = candidate_set(prompts, cosines, clusters or [str(number) for number in range(len(candidates))])
+    texts = candidate_set(words, tokens, cosines, clusters or [str(number) for number in range(len(candidates))])
     matrix = pair_features(texts, (0,))
     return dict(zip(feature_names((0,)), matrix.T.tolist(), strict=True))
 
