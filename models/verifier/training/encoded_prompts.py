@@ -16,6 +16,8 @@ from penstock_cache.semantic.verification.token_codec import TokenCodec
 
 LAYERS = (0, 2, 4, 6)
 WIDTH = 64
+BASIS_SOURCES = [f"families_{number:02}" for number in range(1, 13)]
+"""What the basis is fitted on. No more than these: a prompt that users have stored is made again when it changes."""
 NUM_FITTED_PROMPTS = 4_000
 NUM_FITTED = 30_000
 BATCH = 32
@@ -85,26 +87,50 @@ def encode(prompts: Prompts, basis: Basis) -> dict[int, EncodedPrompt]:
 
 
 def load_or_encode(prompts: Prompts, folder: Path) -> tuple[Prompts, Basis, list[EncodedPrompt]]:
-    """The readable prompts; from the folder, where it was made for these very ones. The basis is of authored ones."""
-    digest = hashlib.sha256("\n".join(prompts.texts).encode()).hexdigest()[:16]
-    path = folder / f"encodings-{digest}.npz"
+    """The readable prompts; what the folder holds of them is not made again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    basis = _load_or_fit_basis(prompts, folder)
+    sources = dict.fromkeys(prompts.sources.tolist())
+    parts = [_load_or_encode(prompts, prompts.of_source(source), basis, folder) for source in sources]
+    numbers = np.concatenate([readable for readable, _ in parts])
+    encoded = [each for _, part in parts for each in part]
+    return prompts.only(numbers), basis, encoded
+
+
+def _load_or_fit_basis(prompts: Prompts, folder: Path) -> Basis:
+    fitted_on = np.flatnonzero(np.isin(prompts.sources, BASIS_SOURCES))
+    chosen = np.random.default_rng(0).permutation(fitted_on)[:NUM_FITTED_PROMPTS]
+    texts = [prompts.texts[number] for number in chosen]
+    path = folder / f"basis-{_digest(texts)}.npz"
     if not path.exists():
-        chosen = np.random.default_rng(0).permutation(prompts.authored)[:NUM_FITTED_PROMPTS]
-        basis = fit_basis([prompts.texts[number] for number in chosen])
-        readable = encode(prompts, basis)
+        basis = fit_basis(texts)
+        np.savez(path, means=basis.means, bases=basis.bases)
+    stored = np.load(path)
+    return Basis(stored["means"], stored["bases"])
+
+
+def _load_or_encode(
+    prompts: Prompts, numbers: NDArray[np.int64], basis: Basis, folder: Path
+) -> tuple[NDArray[np.int64], list[EncodedPrompt]]:
+    """Of one source: numbers of the readable prompts, and what they are encoded to."""
+    own = prompts.only(numbers)
+    path = folder / f"encodings-{_digest([basis.means.tobytes().hex(), *own.texts])}.npz"
+    if not path.exists():
+        readable = encode(own, basis)
         encoded = list(readable.values())
-        folder.mkdir(parents=True, exist_ok=True)
         np.savez(
             path,
             readable=list(readable),
-            means=basis.means,
-            bases=basis.bases,
             vectors=np.stack([prompt.vector for prompt in encoded]),
             details=np.frombuffer(b"".join(prompt.detail for prompt in encoded), np.uint8),
             ends=np.cumsum([len(prompt.detail) for prompt in encoded]),
         )
     stored = np.load(path)
-    prompts = prompts.only(stored["readable"])
+    texts = [own.texts[number] for number in stored["readable"]]
     parts = (part.tobytes() for part in np.split(stored["details"], stored["ends"][:-1]))
-    encoded = [EncodedPrompt(*row) for row in zip(prompts.texts, stored["vectors"], parts, strict=True)]
-    return prompts, Basis(stored["means"], stored["bases"]), encoded
+    encoded = [EncodedPrompt(*row) for row in zip(texts, stored["vectors"], parts, strict=True)]
+    return numbers[stored["readable"]], encoded
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]

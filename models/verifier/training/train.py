@@ -10,6 +10,8 @@ runs.
 
 import argparse
 import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +86,7 @@ def material(cache: Path) -> Material:
 
 def examples(given: Material) -> Examples:
     """Each authored file is one replay: queries against their nearest stored prompts, siblings above all."""
-    blank = given.verifier(
-        Trees(*(np.zeros((1, 1), kind) for kind in ("i2", "f4", "i2", "i2", "f4")), base=0.0), NO_HEADS
-    )
+    blank = given.verifier(Trees(*(np.zeros((1, 1), kind) for kind in ("i2", "f4", "u4", "f4")), base=0.0), NO_HEADS)
     features, serves, vectors = [], [], given.vectors
     for source in np.unique(given.prompts.sources[given.prompts.authored]):
         members = given.prompts.of_source(str(source))
@@ -95,6 +95,13 @@ def examples(given: Material) -> Examples:
             serves.append(given.prompts.classes[group.candidates] == given.prompts.classes[group.query])
         print(f"{source}: {sum(map(len, serves))} pairs", flush=True)
     return Examples(np.concatenate(features), np.concatenate(serves))
+
+
+def trained_heads(cache: Path) -> dict[str, NDArray[Any]]:
+    """The head, in a process of its own, from what the folder holds."""
+    given = material(cache)
+    corpus = Corpus(given.prompts, given.encoded, given.basis.codec(), given.prompts.authored)
+    return train_heads(corpus, given.prompts.authored)
 
 
 def _features(verifier: TrainedVerifier, encoded: list[EncodedPrompt], group: Group) -> NDArray[np.float32]:
@@ -109,10 +116,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=MODEL, help="folder that the weights go to")
     options = parser.parse_args()
     given = material(options.cache)
-    pairs = examples(given)
-    trees = fit_trees(pairs.features, pairs.serves)
-    corpus = Corpus(given.prompts, given.encoded, given.basis.codec(), given.prompts.authored)
-    heads = train_heads(corpus, given.prompts.authored)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
+        head = beside.submit(trained_heads, options.cache)
+        pairs = examples(given)
+        trees = fit_trees(pairs.features, pairs.serves)
+        heads = head.result()
     figures = evaluate.figures(given.verifier(trees, heads), given.prompts, given.encoded, given.vectors)
     evaluate.plot(figures, options.output)
     slope, offset = figures.calibration
