@@ -729,6 +729,7 @@ class RevisionDemand(_message.Message):
     NUM_WAITING_FIELD_NUMBER: _builtins.int
     NUM_WAITING_TOKENS_FIELD_NUMBER: _builtins.int
     PREDICTED_WAIT_FIELD_NUMBER: _builtins.int
+    PLACED_PER_SECOND_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     revision: _builtins.str
     num_requests: _builtins.int
@@ -738,6 +739,8 @@ class RevisionDemand(_message.Message):
     num_waiting: _builtins.int
     """Requests that wait for a replica, and their prompt tokens."""
     num_waiting_tokens: _builtins.int
+    placed_per_second: _builtins.float
+    """Sequences that got to a replica, a second, over the last seconds."""
     @_builtins.property
     def predicted_wait(self) -> _duration_pb2.Duration:
         """How long a request that comes now is expected to wait."""
@@ -752,10 +755,11 @@ class RevisionDemand(_message.Message):
         num_waiting: _builtins.int = ...,
         num_waiting_tokens: _builtins.int = ...,
         predicted_wait: _duration_pb2.Duration | None = ...,
+        placed_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["predicted_wait", b"predicted_wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "num_requests", b"num_requests", "num_running", b"num_running", "num_waiting", b"num_waiting", "num_waiting_tokens", b"num_waiting_tokens", "predicted_wait", b"predicted_wait", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "num_requests", b"num_requests", "num_running", b"num_running", "num_waiting", b"num_waiting", "num_waiting_tokens", b"num_waiting_tokens", "placed_per_second", b"placed_per_second", "predicted_wait", b"predicted_wait", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -23,6 +23,7 @@ class RevisionDemand:
     num_waiting: int
     num_waiting_tokens: int
     predicted_wait_s: float
+    placed_per_s: float
 
 
 class DemandMeter:
@@ -64,6 +65,7 @@ class DemandMeter:
             num_waiting=len(waiting),
             num_waiting_tokens=0 if queue is None else queue.num_tokens,
             predicted_wait_s=max(oldest_s, len(waiting) / rate if rate else 0.0),
+            placed_per_s=rate,
         )
 
     def _rate(self, key: RevisionKey, now_s: float, num_placed: int) -> float:

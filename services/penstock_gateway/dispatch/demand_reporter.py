@@ -57,4 +57,5 @@ def _to_proto(demand: RevisionDemand) -> fleet_pb2.RevisionDemand:
         num_waiting=demand.num_waiting,
         num_waiting_tokens=demand.num_waiting_tokens,
         predicted_wait=wait,
+        placed_per_second=demand.placed_per_s,
     )

@@ -80,15 +80,12 @@ class FleetCatalog:
                 raise
             return known[-1]
 
-    async def put(self, model: WantedModel, spec: ModelSpec) -> None:
-        """A model is wanted, from this checkpoint."""
-        self._specs[model.name, spec.revision] = spec
-        self._wanted_revisions[model.name] = spec.revision
-        adapters = self._adapters.get(model.name)
-        if adapters is not None:
-            adapters.move(model.model_dir)
-            return
-        adapters = self._adapters[model.name] = FleetAdapters(
+    async def prepare_adapters(self, model: WantedModel) -> FleetAdapters:
+        """Those that the model has; or, of one that is new, those that it is to have."""
+        known = self._adapters.get(model.name)
+        if known is not None:
+            return known
+        adapters = FleetAdapters(
             model_dir=model.model_dir,
             wanted=model.adapters,
             serving=partial(self._serving, model.name),
@@ -96,6 +93,14 @@ class FleetCatalog:
             publish=self._on_change,
         )
         await adapters.restore()
+        return adapters
+
+    def put(self, model: WantedModel, spec: ModelSpec, adapters: FleetAdapters) -> None:
+        """A model is wanted, from this checkpoint."""
+        self._specs[model.name, spec.revision] = spec
+        self._wanted_revisions[model.name] = spec.revision
+        self._adapters[model.name] = adapters
+        adapters.move(model.model_dir)
 
     def wanted(self, spec: FleetSpec) -> list[WantedReplicas]:
         """What is to run."""
@@ -125,10 +130,6 @@ class FleetCatalog:
         if found is None:
             raise NotFoundError("model", name, self._adapters)
         return found
-
-    def adapter_paths(self, name: str) -> dict[str, Path] | None:
-        """Directories of a model's adapters, by name; None for a model that is not known."""
-        return self._adapters[name].paths if name in self._adapters else None
 
     async def prepare(self, name: str, process: ReplicaProcess) -> None:
         """See `FleetAdapters.bring`."""

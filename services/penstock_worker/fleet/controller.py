@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from penstock_shared.directory import ModelSpec, OtherRevision, ReplicaState, RevisionKey
+from penstock_shared.directory import ModelSpec, ReplicaState, RevisionKey
 from penstock_shared.errors import InvalidArgumentError, NotFoundError
 from penstock_shared.logs import get_logger
 from penstock_worker.fleet.adapters import FleetAdapters
+from penstock_worker.fleet.autoscaling import Autoscaling, keeping_count
 from penstock_worker.fleet.catalog import FleetCatalog
 from penstock_worker.fleet.demand import Demand, DemandBoard
 from penstock_worker.fleet.directory import FleetDirectory
 from penstock_worker.fleet.members import MakeProcess, Members
 from penstock_worker.fleet.progress import ModelProgress, progress_of
+from penstock_worker.fleet.publisher import ModelPublisher
 from penstock_worker.fleet.reconcile import StartReplica, reconcile
 from penstock_worker.fleet.retirement import RetiredRevisions
-from penstock_worker.fleet.revisions import published_revisions
 from penstock_worker.fleet.spec import FleetSpec, WantedModel, changed_model
 from penstock_worker.fleet.state_file import FleetState, KnownReplica, StateFile
 from penstock_worker.fleet.supervisor import ReplicaProcess
@@ -58,11 +59,13 @@ class FleetController:
         self._drain_limit_s = drain_limit_s
         self._state = self._written = FleetState()
         self._board = DemandBoard(clock)
+        self._autoscaling = Autoscaling(self._board, clock)
         self._retired = RetiredRevisions(self._board, clock, limit_s=drain_limit_s)
         self._has_news = asyncio.Event()
         self._lock = asyncio.Lock()  # one change of what is wanted at a time
         self._log = get_logger("fleet")
         self._catalog = FleetCatalog(serving=self._serving, keep=self._keep_adapters, on_change=self._has_news.set)
+        self._publisher = ModelPublisher(directory, self._catalog, self._retired)
         self._members = Members(
             make_process=make_process,
             directory=directory,
@@ -80,7 +83,8 @@ class FleetController:
         self._state = self._written = self._file.read()
         self._catalog.remember(self._state.revisions)
         for model in self.spec.models:
-            await self._catalog.put(model, await self._catalog.find(model))
+            checkpoint = await self._catalog.find(model)
+            self._catalog.put(model, checkpoint, await self._catalog.prepare_adapters(model))
         for known in self._state.replicas:
             spec = self._catalog.checkpoint(known.model, known.revision)
             if spec is None:
@@ -104,13 +108,14 @@ class FleetController:
 
     def step(self) -> None:
         """One look at what there is and what is wanted, and all that follows from it."""
+        self._state = self._state.model_copy(update={"spec": self._autoscaling.follow(self.spec, self._num_ready)})
         wanted, running = self._catalog.wanted(self.spec), self._members.running()
         for action in reconcile(wanted, running, released=self._retired.released()):
             if isinstance(action, StartReplica):
                 self._start(action)
             else:
                 self._members.drain(action.replica_id, self._drain_limit_s)
-        self._publish_models()
+        self._publisher.publish(self.spec, self._members.running())
         self._save()  # before what was begun comes to its first await
 
     async def apply(self, spec: FleetSpec) -> None:
@@ -122,10 +127,10 @@ class FleetController:
         """
         async with self._lock:
             found = [await self._check(model, f"spec.models[{index}]") for index, model in enumerate(spec.models)]
-            self._want(FleetSpec(models=tuple(self._with_loaded_adapters(model) for model in spec.models)))
-            for model, checkpoint in zip(spec.models, found, strict=True):
-                await self._catalog.put(model, checkpoint)
-            self._has_news.set()
+            adapters = [await self._catalog.prepare_adapters(model) for model in spec.models]
+            for model, checkpoint, its_adapters in zip(spec.models, found, adapters, strict=True):
+                self._catalog.put(model, checkpoint, its_adapters)
+            self._want(FleetSpec(models=tuple(self._as_before(model) for model in spec.models)))
             for model in spec.models:
                 await self._catalog.adapters(model.name).change(model.adapters)
 
@@ -137,9 +142,9 @@ class FleetController:
             InvalidArgumentError: there is no checkpoint that can be served, or an adapter does not fit it.
         """
         async with self._lock:
+            checkpoint = await self._check(changed_model(self._model(name), model_dir=model_dir), "request")
             model = changed_model(self._model(name), model_dir=model_dir)
-            checkpoint = await self._check(model, "request")
-            await self._catalog.put(model, checkpoint)
+            self._catalog.put(model, checkpoint, self._catalog.adapters(name))
             self._want(self.spec.replacing(model))
             return checkpoint.revision
 
@@ -172,6 +177,9 @@ class FleetController:
     def take_demand(self, gateway_id: str, directory_version: int, demand: Mapping[RevisionKey, Demand]) -> None:
         """A gateway tells what it has to do."""
         self._board.take(gateway_id, directory_version, demand)
+        is_asleep = {model.name for model in self.spec.models if model.replicas == 0 and model.autoscale is not None}
+        if any(name in is_asleep and each.num_requests for (name, _), each in demand.items()):
+            self._has_news.set()
 
     def adapters(self, name: str) -> FleetAdapters:
         """See `FleetCatalog.adapters`."""
@@ -214,10 +222,17 @@ class FleetController:
         self._state = self._state.model_copy(update={"spec": spec})
         self._has_news.set()
 
-    def _with_loaded_adapters(self, model: WantedModel) -> WantedModel:
-        """Adapters of a model that is there already are wanted once they are loaded."""
-        loaded = self._catalog.adapter_paths(model.name)
-        return model if loaded is None else changed_model(model, adapters=loaded)
+    def _as_before(self, model: WantedModel) -> WantedModel:
+        """What operators want anew keeps the number of replicas that the load has chosen, and the loaded adapters.
+
+        Adapters that are new are wanted once they are loaded.
+        """
+        before = self.spec.get(model.name)
+        kept = keeping_count(model, before)
+        return kept if before is None else changed_model(kept, adapters=before.adapters)
+
+    def _num_ready(self, name: str) -> int:
+        return sum(info.state is ReplicaState.READY for info in self._members.infos(name))
 
     def _serving(self, name: str) -> list[ReplicaProcess]:
         return self._members.serving(name)
@@ -234,22 +249,6 @@ class FleetController:
         assert checkpoint is not None, "what is wanted is known"
         known = KnownReplica(replica_id=action.replica_id, model=model, shape=variant.shape, revision=variant.revision)
         self._members.start(known, checkpoint)
-
-    def _publish_models(self) -> None:
-        running = self._members.running()
-        models, others = [], []
-        retired: set[RevisionKey] = set()
-        for wanted in self._catalog.wanted(self.spec):
-            replicas = [replica for replica in running if replica.model == wanted.model]
-            published = published_revisions(wanted, replicas)
-            models.append(self._catalog.specification(wanted.model, published.current))
-            others += [
-                OtherRevision(self._catalog.specification(wanted.model, revision), published.is_shared)
-                for revision in published.others
-            ]
-            retired |= {(wanted.model, revision) for revision in published.others if not published.is_shared}
-        self._directory.put_models(models, others)
-        self._retired.update(retired, self._directory.current.version)
 
     def _save(self) -> None:
         known = self._members.known

@@ -63,6 +63,7 @@ def demand_from_proto(messages: Iterable[fleet_pb2.RevisionDemand]) -> dict[Revi
             num_waiting=message.num_waiting,
             num_waiting_tokens=message.num_waiting_tokens,
             predicted_wait_s=seconds_of(message.predicted_wait),
+            placed_per_s=message.placed_per_second,
         )
         for message in messages
     }

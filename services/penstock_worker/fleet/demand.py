@@ -18,6 +18,7 @@ class Demand:
     num_waiting: int = 0
     num_waiting_tokens: int = 0
     predicted_wait_s: float = 0.0
+    placed_per_s: float = 0.0
 
     def __add__(self, other: "Demand") -> "Demand":
         """That of both; the longer wait."""
@@ -27,6 +28,7 @@ class Demand:
             self.num_waiting + other.num_waiting,
             self.num_waiting_tokens + other.num_waiting_tokens,
             max(self.predicted_wait_s, other.predicted_wait_s),
+            self.placed_per_s + other.placed_per_s,
         )
 
 

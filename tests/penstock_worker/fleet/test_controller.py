@@ -234,9 +234,11 @@ async def test_update_replaces_one_replica_after_another(fleet: Fleet, checkpoin
     assert len(done.replicas) == 2
 
 
-async def tell_demand(fleet: Fleet, version: int, revision: str, num_requests: int) -> None:
-    """A gateway has so many requests, all for one revision; the fleet looks once more, and nothing goes for that."""
-    demand = [fleet_pb2.RevisionDemand(model="tiny", revision=revision, num_requests=num_requests)]
+async def tell_demand(fleet: Fleet, version: int, revision: str, num_requests: int, num_waiting: int = 0) -> None:
+    """A gateway has so many requests, all for one revision; the fleet looks at once."""
+    demand = [
+        fleet_pb2.RevisionDemand(model="tiny", revision=revision, num_requests=num_requests, num_waiting=num_waiting)
+    ]
     report = fleet_pb2.ReportDemandRequest(gateway_id="g", directory_version=version, demand=demand)
     await fleet.stub.ReportDemand(report)
     fleet.controller.step()
@@ -274,6 +276,42 @@ async def test_restarted_fleet_finds_its_replicas_and_goes_on(
     await second.until_states(tiny_0=READY, tiny_1=READY)
     assert await second.progress() == [("tiny", 2, 2, True)]
     assert second.replicas.living == ["tiny-0", "tiny-1"]
+
+
+async def test_load_decides_how_many_replicas_run(fleet: Fleet, checkpoints: dict[str, Path]) -> None:
+    """From none, which the first request ends, to more, and back to none, where the fleet says that it can be woken."""
+    await fleet.start()
+    wanted = fleet_pb2.WantedModel(name="tiny", model_dir=str(checkpoints["a"]), min_replicas=0, autoscale={})
+    apply = fleet_pb2.ApplyFleetRequest(spec=fleet_pb2.FleetSpec(models=[wanted]))
+    await fleet.stub.ApplyFleet(apply)
+    asleep = await fleet.until(lambda directory: directory.asleep == ("tiny",) and not directory.replicas)
+    revision = asleep.models[0].revision
+    await tell_demand(fleet, asleep.version, revision, num_requests=1, num_waiting=1)
+    await fleet.until(lambda directory: states_of(directory) == {"tiny-0": READY} and directory.asleep == ())
+    for _ in range(5):
+        fleet.now_s += 1
+        await tell_demand(fleet, asleep.version, revision, num_requests=40, num_waiting=40)
+    await fleet.until_states(tiny_0=READY, tiny_1=READY)
+    await fleet.stub.ApplyFleet(apply)
+    assert await fleet.progress() == [("tiny", 2, 2, True)]
+    for _ in range(2):
+        fleet.now_s += 301
+        await tell_demand(fleet, asleep.version, revision, num_requests=0)
+    await fleet.until(lambda directory: directory.asleep == ("tiny",) and not directory.replicas)
+    assert fleet.replicas.by_id["tiny-0"].calls == ["load", "stop 600", "remove"]
+
+
+async def test_model_that_operators_scale_is_left_alone_by_the_load(fleet: Fleet) -> None:
+    """They said how many."""
+    await fleet.start()
+    directory = await fleet.until_states(tiny_0=READY, tiny_1=READY)
+    for _ in range(5):
+        fleet.now_s += 1
+        await tell_demand(fleet, directory.version, directory.models[0].revision, num_requests=900, num_waiting=900)
+    assert await fleet.progress() == [("tiny", 2, 2, True)]
+    await fleet.stub.Scale(fleet_pb2.ScaleRequest(model="tiny", num_replicas=0))
+    empty = await fleet.until(lambda directory: not directory.replicas)
+    assert empty.asleep == ()
 
 
 @pytest.mark.parametrize(
