@@ -3,6 +3,7 @@
 import re
 import sys
 
+from penstock.chat.cache_words import cache_words
 from penstock.client import Answer
 
 # What a terminal would obey and not show: all control characters but tab and line feed.
@@ -43,12 +44,12 @@ class Screen:
         print(shown, file=sys.stderr, flush=True)  # noqa: T201 - the command line's own voice
 
 
-def speed(answer: Answer) -> str:
-    """How fast an answer was: time to its first token, its tokens, and how many came a second after the first."""
+def figures(answer: Answer) -> str:
+    """Time to an answer's first token, its tokens, how many came a second after the first; what the cache did."""
     timings, num_tokens = answer.timings, answer.usage.completion_tokens
     parts = [f"{num_tokens} tokens"]
     if timings.time_to_first_token_s is not None:
         parts.insert(0, f"first token {timings.time_to_first_token_s * 1e3:.0f} ms")
     if timings.decode_s and num_tokens > 1:
         parts.append(f"{(num_tokens - 1) / timings.decode_s:.0f} tokens/s")
-    return " · ".join(parts)
+    return " · ".join(parts + cache_words(answer.cache))

@@ -7,7 +7,7 @@ from penstock.chat.commands import HELP, Command, Say, Unknown, parse
 from penstock.chat.conversation import Conversation
 from penstock.chat.interrupt import StopOnCtrlC
 from penstock.chat.reader import read_text
-from penstock.chat.screen import Screen, speed
+from penstock.chat.screen import Screen, figures
 from penstock.client import (
     Answer,
     Client,
@@ -152,7 +152,7 @@ class ChatSession:
             self._conversation.add(question, "".join(pieces))
 
     def _tell(self, answer: Answer) -> None:
-        self._screen.note(speed(answer))
+        self._screen.note(figures(answer))
         num_tokens = answer.usage.prompt_tokens + answer.usage.completion_tokens
         if answer.finish_reason is FinishReason.LENGTH and num_tokens >= self._model.context_length:
             self._fail(f"the answer ends here: all {self._model.context_length} tokens of context are used. {_WAY_OUT}")

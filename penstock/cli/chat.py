@@ -10,7 +10,7 @@ from penstock.chat.screen import Screen
 from penstock.chat.session import ChatSession
 from penstock.cli.errors import FAILED, CommandError
 from penstock.cli.gateway import GatewayAccess, choose_model, explained, gateway_address, open_client
-from penstock.client import Client, ConstraintOptions, GenerationOptions, Model, PenstockError
+from penstock.client import CacheOptions, Client, ConstraintOptions, GenerationOptions, Model, PenstockError
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
 
@@ -25,12 +25,13 @@ class ChatCommand:
     max_tokens: int | None
     seed: int | None
     constraint: ConstraintOptions
+    cache: CacheOptions
     timeout_s: float
 
     @property
     def options(self) -> GenerationOptions:
         """Those of every answer."""
-        options = cast("GenerationOptions", dict(self.constraint))
+        options = cast("GenerationOptions", {**self.constraint, **self.cache})
         if self.temperature is not None:
             options["temperature"] = self.temperature
         if self.max_tokens is not None:

@@ -5,12 +5,12 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
+from penstock.chat.cache_words import cache_words
 from penstock.cli.gateway import GatewayAccess, explained, gateway_address, open_client
 from penstock.cli.telemetry import command_tracer
 from penstock.client import (
     Answer,
     CacheOptions,
-    CacheOutcome,
     Choice,
     Client,
     ConstraintOptions,
@@ -20,14 +20,6 @@ from penstock.client import (
 )
 from penstock.local.paths import StateDir
 from penstock.local.record import load_state
-
-# What a person is told of the cache. That it had nothing is no news.
-_TOLD = {
-    CacheOutcome.EXACT_HIT: "the same request",
-    CacheOutcome.SEMANTIC_HIT: "another wording",
-    CacheOutcome.EXPLORED: "another wording, not trusted",
-    CacheOutcome.JOINED: "joined the same request",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +116,7 @@ def figures(answer: Answer) -> str:
     if answer.timings.total_s is not None:
         parts.append(f"total {answer.timings.total_s * 1e3:.0f} ms")
     parts.append(f"{answer.model} on {answer.replica}" if answer.replica else answer.model)
-    if answer.cache.outcome in _TOLD:
-        parts.append(f"cache: {_TOLD[answer.cache.outcome]}{_score(answer)}")
-    return " · ".join(parts)
-
-
-def _score(answer: Answer) -> str:
-    """How sure the cache was; empty where there was nothing to be unsure of."""
-    return "" if answer.cache.score is None else f" (score {answer.cache.score:.2f})"
+    return " · ".join(parts + cache_words(answer.cache))
 
 
 def _request(client: Client, command: GenerateCommand) -> tuple[str | None, GenerationOptions]:

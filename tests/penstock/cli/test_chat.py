@@ -20,6 +20,7 @@ from fakes.inference_server import (
     started,
 )
 from fakes.terminal import Terminal
+from google.protobuf.duration_pb2 import Duration
 
 from penstock.inference.v1 import inference_pb2
 from penstock.types.v1 import types_pb2
@@ -264,6 +265,28 @@ def test_every_answer_is_bound_to_the_form(server: ScriptedInference, tmp_path: 
     piped(server, tmp_path, "Capital of France?\nSure?\n", "--choice", "yes", "--choice", "no")
     requests = [seen.request.request for seen in server.seen if seen.method == "Generate"]
     assert [list(request.constraint.choice.options) for request in requests] == [["yes", "no"]] * 2
+
+
+def test_every_answer_is_asked_for_under_one_cache_policy(server: ScriptedInference, tmp_path: Path) -> None:
+    """The flags of `penstock generate`, for each question of a conversation."""
+    flags = "--refresh --cache-max-error-rate 0.02 --cache-scope team --cache-ttl 2m --cache-tag a --cache-tag b"
+    piped(server, tmp_path, "Capital of France?\nSure?\n", *flags.split())
+    policy = inference_pb2.CachePolicy(
+        mode=inference_pb2.CACHE_MODE_REFRESH,
+        ttl=Duration(seconds=120),
+        tags=["a", "b"],
+        max_error_rate=0.02,
+        scope="team",
+    )
+    assert [seen.request.request.cache for seen in server.calls("Generate")] == [policy, policy]
+
+
+def test_what_the_cache_did_is_told(terminal: Terminal, server: ScriptedInference) -> None:
+    """Who allows answers to other wordings wants to see which they are."""
+    cache = inference_pb2.CacheReport(outcome=inference_pb2.CACHE_OUTCOME_SEMANTIC_HIT, score=0.984)
+    server.script = [started(cache=cache), *server.script[1:]]
+    terminal.type("Capital of France?")
+    terminal.until("cache: another wording (score 0.98)")
 
 
 def test_pipe_with_a_failure_goes_on_and_ends_with_1(server: ScriptedInference, tmp_path: Path) -> None:
