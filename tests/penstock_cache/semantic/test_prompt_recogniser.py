@@ -20,6 +20,14 @@ from penstock_cache.semantic.prompt_recogniser import Bond, bond_of
         "How many days until Christmas?",
         "Who is the mayor of Rome now?",
         "Was läuft heute im Kino?",
+        "bus strikes in Lyon today",
+        "Tonight in Rome, what is on?",
+        "Are the shops open today, and until when?",
+        "My train is late, is there another one tonight?",
+        "Which customers called today?",
+        "Who is in command of the fleet right now?",
+        "How do we currently stand against the budget?",
+        "What is the current gold price, and how do I buy some?",
     ],
 )
 def test_prompts_of_a_moment_are_told(prompt: str) -> None:
@@ -60,6 +68,14 @@ def test_prompts_of_a_person_are_told(prompt: str) -> None:
         "convert 1,000,000,000 to binary",
         "What is the time complexity of quicksort?",
         'Make this more polite: "Who is there right now?"',
+        "Callers get an engaged tone at the moment. How do I change that?",
+        "which servers does the daemon currently call, command?",
+        "Which option shows the containers that are up right now?",
+        "Guest comes late tonight, what do you need from me?",
+        "Good evening, the parcel went to the neighbour today. What is the procedure?",
+        "report a broken lift today",
+        "Where is the Rosetta Stone kept today?",
+        "Which museum currently houses the Night Watch?",
     ],
 )
 def test_prompts_of_everybody_are_let_through(prompt: str) -> None:
@@ -68,7 +84,24 @@ def test_prompts_of_everybody_are_let_through(prompt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["a", "1 ", "what ", "how much ", "my ", "a.", "DE89 ", "today i ", "@", "  ", '"', "who is "]
+    "unit",
+    [
+        "a",
+        "1 ",
+        "what ",
+        "how much ",
+        "my ",
+        "a.",
+        "DE89 ",
+        "today i ",
+        "@",
+        "  ",
+        '"',
+        "who is ",
+        "is a ",
+        "how do we ",
+        "today, ",
+    ],
 )
 def test_no_prompt_takes_long(unit: str) -> None:
     """It runs on the event loop: a prompt that keeps it busy would be everybody's delay."""
