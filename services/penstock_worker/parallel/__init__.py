@@ -1,0 +1,1 @@
+"""One model over several processes: who holds what, how they talk, and what ends them together."""
