@@ -8,63 +8,74 @@ import torch
 from penstock_worker.constraints.mask_process import MaskModel
 from penstock_worker.constraints.masks import ConstraintMasks
 from penstock_worker.engine.adapter_table import AdapterTable
-from penstock_worker.engine.attention import StepAttention
 from penstock_worker.engine.block_pool import BlockPool
 from penstock_worker.engine.build_drafter import build_drafter, read_draft_config
+from penstock_worker.engine.build_runner import build_runner, plan_cache
 from penstock_worker.engine.constraint import ConstraintGate
 from penstock_worker.engine.draft_pace import DraftPace
 from penstock_worker.engine.engine import Engine
 from penstock_worker.engine.engine_config import OFF, PROMPT_LOOKUP, EngineConfig
 from penstock_worker.engine.fixed_attention import FixedAttention
 from penstock_worker.engine.fixed_pace import FixedPace
-from penstock_worker.engine.kv_cache import KvCache
 from penstock_worker.engine.load_model import load_foreign, load_own
 from penstock_worker.engine.loaded_model import LoadedModel
-from penstock_worker.engine.memory import KvPlan, activation_bytes, available_kv_bytes, plan_kv_cache, shown_bytes
-from penstock_worker.engine.model_runner import ModelRunner
+from penstock_worker.engine.memory import KvPlan, shown_bytes
 from penstock_worker.engine.prefix_index import PrefixIndex
 from penstock_worker.engine.sampler import Sampler
 from penstock_worker.engine.scheduler import Scheduler
 from penstock_worker.engine.speculation import Speculation
+from penstock_worker.engine.team import Solo, Team
 from penstock_worker.engine.validation import EngineLimits
 from penstock_worker.models.decoder_config import DecoderConfig
 from penstock_worker.models.generation import read_eos_token_ids, read_sampling_defaults
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.model_shape import RunnableModel
 from penstock_worker.models.onednn_linear import has_onednn
+from penstock_worker.models.placement import choose_device
 from penstock_worker.models.registry import read_any_config
 from penstock_worker.models.revision import weights_revision
+from penstock_worker.models.split_check import check_split
 
 
-def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedModel]:
+def build_engine(model_dir: Path, config: EngineConfig, team: Team | None = None) -> tuple[Engine, LoadedModel]:
     """Loads the checkpoint in `model_dir` and sizes the KV cache.
+
+    Args:
+        model_dir: of the checkpoint.
+        config: what the operator set.
+        team: the processes that hold the model together; None: this one alone.
 
     Raises:
         InvalidArgumentError: the checkpoint or a setting is not supported; says what is.
     """
+    team = team or Solo()
     if config.num_threads is not None:
         torch.set_num_threads(config.num_threads)
     architecture, model_config = read_any_config(model_dir)
+    check_split(model_config, tensor_parallel=team.shard.tp_size, pipeline_parallel=team.shard.num_stages)
     eos_token_ids = read_eos_token_ids(model_dir, model_config.vocab_size)
     sampling_defaults = read_sampling_defaults(model_dir)
     checkpoint = Checkpoint(model_dir)
     if isinstance(model_config, DecoderConfig):
-        model = load_own(checkpoint, model_config, config)
+        group = team.connect(choose_device(config.device))
+        model = team.staged(load_own(checkpoint, model_config, config, team.shard, group))
     else:
         model = load_foreign(model_dir, checkpoint, architecture, model_config, config)
     draft = _load_draft(model_dir, model, config)
-    kv_plan = _plan_kv_cache(model, config, draft)
+    kv_plan = plan_cache(model, config, team.shard, draft, num_sharing=team.num_sharing_memory())
+    agreed = team.agree(kv_plan.num_blocks, model.num_bytes)
+    kv_plan = kv_plan.limited(agreed.num_blocks)
     revision = weights_revision(model_dir, checkpoint.files)
     scheduler = _scheduler(kv_plan, config)
     engine = Engine(
         scheduler=scheduler,
-        runner=_runner(model, kv_plan, config),
+        runner=team.runner(build_runner(model, kv_plan.num_blocks, config)),
         sampler=Sampler(),
         limits=_limits(kv_plan, config),
         vocab_size=model_config.vocab_size,
         eos_token_ids=frozenset(eos_token_ids),
         revision=revision,
-        adapters=AdapterTable(model.adapters),
+        adapters=AdapterTable(team.adapters(model.adapters)),
         constraints=_constraints(model_dir, model_config.vocab_size, eos_token_ids),
         speculation=_speculation(draft, scheduler, kv_plan, config),
     )
@@ -80,7 +91,8 @@ def build_engine(model_dir: Path, config: EngineConfig) -> tuple[Engine, LoadedM
         device=str(model.device),
         kernels=_kernels(model, config),
         num_parameters=model.num_parameters,
-        weight_bytes=model.num_bytes,
+        weight_bytes=agreed.weight_bytes,
+        shard=team.shard,
         kv_plan=kv_plan,
         drafts=config.speculate if draft is None else f"{config.speculate}, {shown_bytes(draft.num_bytes)}",
         is_deterministic=config.deterministic,
@@ -108,35 +120,12 @@ def _speculation(
     return Speculation(drafter, scheduler, pace, max_step_tokens=config.max_step_tokens)
 
 
-def _plan_kv_cache(model: RunnableModel, config: EngineConfig, draft: RunnableModel | None) -> KvPlan:
-    reserved_bytes = activation_bytes(
-        model.shape, max_step_tokens=config.max_step_tokens, max_running_sequences=config.max_running_sequences
-    )
-    return plan_kv_cache(
-        model.shape,
-        dtype=model.dtype,
-        block_size=config.block_size,
-        max_running_sequences=config.max_running_sequences,
-        limit_bytes=config.kv_memory_bytes,
-        available_bytes=available_kv_bytes(model.device, reserved_bytes),
-        draft=None if draft is None else draft.shape,
-    )
-
-
 def _scheduler(kv_plan: KvPlan, config: EngineConfig) -> Scheduler:
     return Scheduler(
         BlockPool(kv_plan.num_blocks, kv_plan.block_size, PrefixIndex() if config.prefix_cache else None),
         max_running_sequences=config.max_running_sequences,
         max_step_tokens=config.max_step_tokens,
     )
-
-
-def _runner(model: RunnableModel, kv_plan: KvPlan, config: EngineConfig) -> ModelRunner:
-    shape = model.shape
-    size = (shape.num_layers, kv_plan.num_blocks + 1, kv_plan.block_size, 2 * shape.num_kv_heads, shape.head_dim)
-    cache = KvCache(torch.empty(size, dtype=model.dtype, device=model.device))
-    step_attention = FixedAttention if config.deterministic else StepAttention
-    return ModelRunner(model.model, cache, model.attention, model.adapters, step_attention)
 
 
 def _constraints(model_dir: Path, vocab_size: int, eos_token_ids: tuple[int, ...]) -> ConstraintGate | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from penstock_shared.directory import SamplingDefaults
 from penstock_worker.engine.engine_config import OFF
 from penstock_worker.engine.memory import KvPlan, shown_bytes
+from penstock_worker.models.shard import WHOLE, Shard
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +25,10 @@ class LoadedModel:
         device: e.g. "cpu", "cuda:0".
         kernels: what computes, for the numerics fingerprint.
         num_parameters: tied ones counted once.
-        weight_bytes: memory of the weights.
-        kv_plan: size of the KV cache.
+        weight_bytes: memory of the weights, in all processes together.
+        kv_plan: size of the KV cache; of the engine's own part of it.
         drafts: who drafts tokens.
+        shard: the engine's own part of the model.
     """
 
     architecture: str
@@ -44,6 +46,7 @@ class LoadedModel:
     kv_plan: KvPlan
     drafts: str = OFF
     is_deterministic: bool = False
+    shard: Shard = WHOLE
 
     @property
     def plan(self) -> str:
@@ -51,8 +54,11 @@ class LoadedModel:
         kv_plan = self.kv_plan
         precision = f"{self.dtype}, projections {self.quantization}" if self.quantization else self.dtype
         precision += ", deterministic" if self.is_deterministic else ""
+        shard = self.shard
+        split = f"tensor parallel {shard.tp_size}, pipeline parallel {shard.num_stages}"
         lines = (
             ("model", f"{self.architecture}, {self.num_parameters:,} parameters, {precision} on {self.device}"),
+            *(() if shard.is_whole else (("shards", split),)),
             ("weights", shown_bytes(self.weight_bytes)),
             ("kv cache", f"{shown_bytes(kv_plan.num_bytes)}: {kv_plan.reason}"),
             ("", f"{kv_plan.num_blocks:,} blocks of {kv_plan.block_size} tokens, {kv_plan.num_tokens:,} tokens in all"),

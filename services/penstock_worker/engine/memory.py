@@ -1,6 +1,6 @@
 """Sizes the KV cache from the memory there is, and says so in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -44,6 +44,15 @@ class KvPlan:
     def num_bytes(self) -> int:
         """Bytes of the cache, the padding block included."""
         return (self.num_blocks + 1) * self.block_bytes
+
+    def limited(self, num_blocks: int) -> "KvPlan":
+        """The plan with no more blocks than that, which is what another process has room for."""
+        if num_blocks >= self.num_blocks:
+            return self
+        context_length = min(self.context_length, num_blocks * self.block_size)
+        return replace(
+            self, num_blocks=num_blocks, context_length=context_length, reason="what the fullest shard has left"
+        )
 
 
 def plan_kv_cache(

@@ -61,6 +61,24 @@ class ModelRunner:
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepLogits:
         """Computes keys, values and the logits that the plan asks for. The plan has at least one chunk."""
+        hidden, rows = self._forward(plan)
+        values = self._model.logits(hidden.index_select(0, rows))
+        scores: dict[int, list[TokenLogprobs]] = {}
+        pooled: dict[int, Vector] = {}
+        for chunk, of_chunk in _by_chunk(plan, hidden):
+            if chunk.scoring is not None:
+                scores[chunk.key] = prompt_scores(chunk.scoring, of_chunk, self._model.logits)
+            elif chunk.pooling is not None:
+                pooled[chunk.key] = self._pooled(chunk.pooling, of_chunk)
+        return StepLogits(values, scores, pooled)
+
+    @torch.inference_mode()
+    def run_layers(self, plan: StepPlan) -> None:
+        """Computes keys and values only: where the layers are not the model's last ones."""
+        self._forward(plan)
+
+    def _forward(self, plan: StepPlan) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states, [num_tokens, hidden_size], and which rows of them need logits."""
         if plan.fresh_block_ids:
             self._cache.clear(plan.fresh_block_ids)
         batch = assemble(plan, block_size=self._cache.block_size, padding_block_id=self._cache.padding_block_id)
@@ -71,16 +89,7 @@ class ModelRunner:
             torch.from_numpy(ids).to(self._cache.values.device)
             for ids in (batch.token_ids, batch.positions, batch.logits_rows)
         )
-        hidden = self._model.hidden_states(token_ids, positions, attention)
-        values = self._model.logits(hidden.index_select(0, rows))
-        scores: dict[int, list[TokenLogprobs]] = {}
-        pooled: dict[int, Vector] = {}
-        for chunk, of_chunk in _by_chunk(plan, hidden):
-            if chunk.scoring is not None:
-                scores[chunk.key] = prompt_scores(chunk.scoring, of_chunk, self._model.logits)
-            elif chunk.pooling is not None:
-                pooled[chunk.key] = self._pooled(chunk.pooling, of_chunk)
-        return StepLogits(values, scores, pooled)
+        return self._model.hidden_states(token_ids, positions, attention), rows
 
     def _pooled(self, pooling: Pooling, hidden: torch.Tensor) -> Vector:
         counting = hidden if pooling is Pooling.MEAN else hidden[-1:]

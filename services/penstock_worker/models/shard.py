@@ -27,6 +27,11 @@ class Shard:
                 raise InvalidArgumentError(name, value, f"0 to {size - 1}")
 
     @property
+    def num_shards(self) -> int:
+        """Parts that the model is cut into."""
+        return self.tp_size * self.num_stages
+
+    @property
     def is_first_stage(self) -> bool:
         """Whether it embeds tokens."""
         return self.stage == 0
@@ -39,7 +44,7 @@ class Shard:
     @property
     def is_whole(self) -> bool:
         """Whether it is the whole model."""
-        return self.tp_size == 1 and self.num_stages == 1
+        return self.num_shards == 1
 
 
 WHOLE = Shard()
