@@ -117,6 +117,12 @@ def up(
         str | None, typer.Option(help="What requests call the model.  [default: its directory's name]")
     ] = None,
     replicas: Annotated[int, typer.Option(min=1, help="Workers that serve it.")] = 2,
+    tensor_parallel: Annotated[
+        int, typer.Option(min=1, max=64, help="Processes of a worker that share each layer.")
+    ] = 1,
+    pipeline_parallel: Annotated[
+        int, typer.Option(min=1, max=64, help="Stages that a worker's layers are cut into.")
+    ] = 1,
     device: Annotated[Device, typer.Option(help="What they compute on.")] = Device.AUTO,
     dtype: Annotated[Dtype, typer.Option(help="What they compute with.")] = Dtype.AUTO,
     no_prefix_cache: Annotated[
@@ -179,7 +185,7 @@ def up(
 
     \b
     penstock up
-    penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1 --detach
+    penstock up --model ~/models/Qwen2.5-0.5B-Instruct --replicas 1 --tensor-parallel 2 --detach
     penstock up --state-dir /tmp/second --gateway-port 0 --http-port 0 --admin-port 0 \\
       --cache-port 0 --tokenizer-port 0 --fleet-port 0
     """
@@ -194,6 +200,8 @@ def up(
         model_dir=model_dir,
         model_name=model_name,
         num_replicas=replicas,
+        tensor_parallel=tensor_parallel,
+        pipeline_parallel=pipeline_parallel,
         device=device.value,
         dtype=dtype.value,
         has_prefix_cache=not no_prefix_cache,

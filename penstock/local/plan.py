@@ -108,6 +108,8 @@ def _worker(settings: StackSettings, addresses: Addresses) -> dict[str, str]:
         "PENSTOCK_WORKER_MODEL_DIR": str(settings.model_dir),
         "PENSTOCK_WORKER_MODEL_NAME": settings.model_name,
         "PENSTOCK_WORKER_REPLICAS": str(settings.num_replicas),
+        "PENSTOCK_WORKER_TENSOR_PARALLEL": str(settings.tensor_parallel),
+        "PENSTOCK_WORKER_PIPELINE_PARALLEL": str(settings.pipeline_parallel),
         "PENSTOCK_WORKER_DEVICE": settings.device,
         "PENSTOCK_WORKER_DTYPE": settings.dtype,
         "PENSTOCK_WORKER_QUANTIZE": settings.quantize,

@@ -21,6 +21,8 @@ class StackSettings:
         model_dir: checkpoint to serve; absolute.
         model_name: what requests call it.
         num_replicas: how many workers serve it.
+        tensor_parallel: processes of a worker that share each layer.
+        pipeline_parallel: stages that a worker's layers are cut into.
         device: "auto", "cpu" or "cuda".
         dtype: "auto", "float32", "bfloat16" or "float16".
         has_prefix_cache: whether the workers compute equal beginnings of prompts once.
@@ -39,6 +41,8 @@ class StackSettings:
     model_dir: Path
     model_name: str
     num_replicas: int = 2
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
     device: str = "auto"
     dtype: str = "auto"
     has_prefix_cache: bool = True

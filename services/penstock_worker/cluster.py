@@ -110,7 +110,7 @@ def _private(settings: WorkerSettings, directory: Path) -> dict[str, Any]:
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(_AUTH_TOKEN_BYTES))
     os.environ.update(_PRIVATE_ENVIRONMENT | ray_environment(token_file))
-    num_cpus = _ROOM * max(num_cores(), settings.replicas * settings.num_threads)
+    num_cpus = _ROOM * max(num_cores(), settings.num_cpus)
     return _started_here(directory) | {"num_cpus": num_cpus}
 
 

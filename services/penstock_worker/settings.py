@@ -30,6 +30,9 @@ class WorkerSettings(ServiceSettings):
     model_name: str = Field(pattern=MODEL_NAME)
     replicas: int = Field(2, ge=1, le=1024)
     threads_per_replica: int | None = Field(None, ge=1)
+    # Processes that share each layer, and stages of layers: a replica is so many times so many processes.
+    tensor_parallel: int = Field(1, ge=1, le=64)
+    pipeline_parallel: int = Field(1, ge=1, le=64)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantize: Literal["none", "int8", "int4"] = "none"
@@ -71,6 +74,21 @@ class WorkerSettings(ServiceSettings):
     def num_threads(self) -> int:
         """CPU threads of each replica: the cores shared out, where not set."""
         return self.threads_per_replica or max(1, num_cores() // self.replicas)
+
+    @property
+    def num_shards(self) -> int:
+        """Processes of each replica."""
+        return self.tensor_parallel * self.pipeline_parallel
+
+    @property
+    def num_threads_per_shard(self) -> int:
+        """CPU threads of each process of a replica."""
+        return max(1, self.num_threads // self.num_shards)
+
+    @property
+    def num_cpus(self) -> int:
+        """CPU threads of all replicas."""
+        return self.replicas * self.num_shards * self.num_threads_per_shard
 
 
 def num_cores() -> int:

@@ -7,14 +7,14 @@ import time
 import ray
 
 from penstock_shared.credentials import FleetCredential
-from penstock_shared.errors import InvalidArgumentError
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
 from penstock_worker.fleet.controller import FleetController
 from penstock_worker.fleet.directory import FleetDirectory, VersionFile
 from penstock_worker.fleet.ray_replica import RayReplica
 from penstock_worker.fleet.server import FleetServer
-from penstock_worker.fleet.spec import ReplicaShape, WantedModel
+from penstock_worker.fleet.shard_check import check_shards
+from penstock_worker.fleet.spec import ReplicaShape
 from penstock_worker.fleet.state_file import StateFile
 from penstock_worker.fleet.supervisor import ReplicaProcess
 from penstock_worker.settings import WorkerSettings
@@ -36,7 +36,7 @@ class FleetActor:
             state_file=StateFile.within(settings.state_dir),
             directory=directory,
             make_process=self._make_process,
-            check_model=_check_model,
+            check_model=check_shards,
         )
         credential_file = settings.fleet_credential_file
         self._server = FleetServer(
@@ -54,7 +54,7 @@ class FleetActor:
             OSError: `bind` cannot be bound.
         """
         if not self._address:
-            self._num_gpus = await asyncio.to_thread(self._gpus_per_replica)
+            self._num_gpus = await asyncio.to_thread(self._gpus_per_process)
             address = f"{bind.rpartition(':')[0]}:{await self._server.start(bind)}"
             get_logger("fleet").info("listening", address=address)
             self._address = address
@@ -75,13 +75,13 @@ class FleetActor:
     def _make_process(self, replica_id: str, model: str, shape: ReplicaShape) -> ReplicaProcess:
         return RayReplica(replica_id, settings_of_replica(self._settings, model, shape), num_gpus=self._num_gpus)
 
-    def _gpus_per_replica(self) -> float:
+    def _gpus_per_process(self) -> float:
         """An equal share of the GPUs there are, at most one; 0 where replicas run on CPUs."""
         resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
         num_gpus = resources.get("GPU", 0.0)
         if self._settings.device == "cpu" or not num_gpus:
             return 0.0
-        return min(1.0, num_gpus / self._settings.replicas)
+        return min(1.0, num_gpus / (self._settings.replicas * self._settings.num_shards))
 
 
 def settings_of_replica(settings: WorkerSettings, model: str, shape: ReplicaShape) -> WorkerSettings:
@@ -92,16 +92,8 @@ def settings_of_replica(settings: WorkerSettings, model: str, shape: ReplicaShap
         "device": shape.device,
         "dtype": shape.dtype,
         "quantize": shape.quantize,
+        "tensor_parallel": shape.tensor_parallel,
+        "pipeline_parallel": shape.pipeline_parallel,
         "threads_per_replica": shape.threads or settings.num_threads,
     }
-    shards = {"tensor_parallel": shape.tensor_parallel, "pipeline_parallel": shape.pipeline_parallel}
-    known = {name: value for name, value in shards.items() if name in WorkerSettings.model_fields}
-    return settings.model_copy(update=changes | known)
-
-
-def _check_model(model: WantedModel) -> None:
-    """Raises `InvalidArgumentError` where replicas of this version cannot be so."""
-    for name in ("tensor_parallel", "pipeline_parallel"):
-        value = getattr(model, name)
-        if value != 1 and name not in WorkerSettings.model_fields:
-            raise InvalidArgumentError(name, value, "1: this version runs each replica in one process")
+    return settings.model_copy(update=changes)

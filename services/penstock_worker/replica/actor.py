@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,9 @@ from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_shared.fingerprint import tokenizer_fingerprint
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
-from penstock_worker.addresses import advertised_host
+from penstock_worker.addresses import advertised_host, split_address
+from penstock_worker.parallel.rendezvous import Invitation, Rendezvous
+from penstock_worker.replica.engine_settings import engine_config, topology_of
 from penstock_worker.replica.progress import LoadProgress
 from penstock_worker.replica.registration import LoadFailure, NotLoadedError, ProcessInfo, Registration
 from penstock_worker.settings import WorkerSettings
@@ -22,11 +23,14 @@ from penstock_worker.settings import WorkerSettings
 if TYPE_CHECKING:
     from penstock_worker.engine.engine import Engine
     from penstock_worker.engine.loaded_model import LoadedModel
+    from penstock_worker.parallel.team import ShardTeam
     from penstock_worker.replica.server import ReplicaServer
 
 # Engine thread and event loop share an interpreter. With Python's 5 ms a message would wait that long for its turn
 # whenever a step is in Python code.
 _SWITCH_INTERVAL_S = 0.0005
+# They have been asked already, and only have to connect.
+_JOIN_LIMIT_S = 30.0
 
 
 class ReplicaActor:
@@ -37,13 +41,14 @@ class ReplicaActor:
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._settings = settings
         self._replica_id = replica_id
-        self._process = ProcessInfo(os.getpid(), time.time_ns())
+        self._process = ProcessInfo.here()
         self._log = get_logger("replica")
         self._tracer = make_tracer("penstock-worker", settings)
         self._loading: asyncio.Task[Registration | LoadFailure] | None = None
         self._server: ReplicaServer | None = None
         self._engine: Engine | None = None
         self._progress = LoadProgress()
+        self._rendezvous: Rendezvous | None = None
 
     async def process(self) -> ProcessInfo:
         """Answers as soon as the process runs."""
@@ -52,6 +57,13 @@ class ReplicaActor:
     async def progress(self) -> str:
         """What `load` is doing."""
         return str(self._progress)
+
+    async def invite(self) -> Invitation | None:
+        """Has shards join; comes before `load`. None: it is alone, or all have joined already."""
+        if self._settings.num_shards == 1 or self._loading is not None:
+            return None
+        self._rendezvous = Rendezvous(self._settings.replica_host, self._advertised_host())
+        return self._rendezvous.invitation
 
     async def load(self) -> Registration | LoadFailure:
         """Loads and serves. Called again, by a fleet that was restarted, it returns the same answer.
@@ -119,25 +131,25 @@ class ReplicaActor:
 
     def _build(self) -> "tuple[Engine, LoadedModel]":
         from penstock_worker.engine.build import build_engine  # noqa: PLC0415 - imports torch
-        from penstock_worker.engine.engine_config import EngineConfig  # noqa: PLC0415 - imports torch
 
         self._progress.enter("reading weights")
-        settings = self._settings
-        config = EngineConfig(
-            device=settings.device,
-            dtype=settings.dtype,
-            quantize=settings.quantize,
-            kv_memory_bytes=settings.kv_memory_bytes,
-            max_running_sequences=settings.max_running_sequences,
-            max_step_tokens=settings.max_step_tokens,
-            block_size=settings.block_size,
-            prefix_cache=settings.prefix_cache,
-            speculate=settings.speculate,
-            draft_tokens=settings.draft_tokens,
-            deterministic=settings.deterministic,
-            num_threads=settings.num_threads,
-        )
-        return build_engine(settings.model_dir, config)
+        team = None if self._rendezvous is None else self._gather(self._rendezvous)
+        return build_engine(self._settings.model_dir, engine_config(self._settings), team)
+
+    def _gather(self, rendezvous: Rendezvous) -> "ShardTeam":
+        """The shards that follow this process, as soon as all have joined."""
+        from penstock_worker.parallel.followers import Followers  # noqa: PLC0415 - imports torch
+        from penstock_worker.parallel.team import ShardTeam  # noqa: PLC0415 - imports torch
+
+        topology = topology_of(self._settings)
+        members = rendezvous.admit(topology.follower_ranks, limit_s=_JOIN_LIMIT_S)
+        host, _ = split_address(rendezvous.invitation.address)
+        return ShardTeam(Followers(topology, members, host, self._lose))
+
+    def _lose(self, why: str) -> None:
+        """A shard is gone: the process ends, and with it the other shards."""
+        self._log.error("replica ends", replica=self._replica_id, error=why)
+        os._exit(1)
 
     async def _serve(self, engine: "Engine", model: "LoadedModel", fingerprint: str) -> Registration:
         from penstock_worker.replica.messages import Identity  # noqa: PLC0415 - see the module's docstring
@@ -188,4 +200,5 @@ def numerics_fingerprint(model: "LoadedModel") -> str:
     device = model.device.partition(":")[0]
     precision = f"{model.dtype}+{model.quantization}" if model.quantization else model.dtype
     precision += "+deterministic" if model.is_deterministic else ""
-    return f"{model.revision[:16]}/{precision}/tp1.pp1/{device}/{model.kernels}"
+    parts = f"tp{model.shard.tp_size}.pp{model.shard.num_stages}"
+    return f"{model.revision[:16]}/{precision}/{parts}/{device}/{model.kernels}"

@@ -1,14 +1,25 @@
 """What a replica tells the fleet about itself. Needs no torch: the fleet reads it."""
 
+import os
+import time
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessInfo:
-    """A started leader process. The incarnation differs at each start."""
+    """A started process of a replica. The incarnation differs at each start; the node is Ray's name for its host."""
 
     pid: int
     incarnation: int
+    node_id: str = ""
+
+    @classmethod
+    def here(cls) -> "ProcessInfo":
+        """This process, an actor's."""
+        import ray  # noqa: PLC0415 - this process's environment is Ray's to make
+
+        node_id: str = ray.get_runtime_context().get_node_id()
+        return cls(os.getpid(), time.time_ns(), node_id)
 
 
 @dataclass(frozen=True, slots=True)
