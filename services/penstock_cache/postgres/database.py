@@ -21,6 +21,7 @@ from penstock_shared.logs import get_logger
 
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 2
+_SILENCE_S = 5
 _STATEMENT_TIMEOUT_MS = 5000
 _TIDY_INTERVAL_S = 300.0
 
@@ -124,6 +125,11 @@ class PostgresDatabase:
             # A plan that was made while the tables were empty reads all of them when they are full.
             prepare_threshold=None,
             connect_timeout=_CONNECT_TIMEOUT_S,
+            # A machine that is gone says nothing: without these a thread would wait for it for hours.
+            keepalives_idle=_SILENCE_S,
+            keepalives_interval=_SILENCE_S,
+            keepalives_count=2,
+            tcp_user_timeout=3 * _SILENCE_S * 1000,
             application_name="penstock-cache",
             options=f"-c search_path={schema.SCHEMA},public -c statement_timeout={_STATEMENT_TIMEOUT_MS}",
         )
