@@ -284,6 +284,8 @@ async def test_load_decides_how_many_replicas_run(fleet: Fleet, checkpoints: dic
     wanted = fleet_pb2.WantedModel(name="tiny", model_dir=str(checkpoints["a"]), min_replicas=0, autoscale={})
     apply = fleet_pb2.ApplyFleetRequest(spec=fleet_pb2.FleetSpec(models=[wanted]))
     await fleet.stub.ApplyFleet(apply)
+    assert (await fleet.progress())[0][:2] == ("tiny", 2)
+    await fleet.stub.Scale(fleet_pb2.ScaleRequest(model="tiny", num_replicas=0))
     asleep = await fleet.until(lambda directory: directory.asleep == ("tiny",) and not directory.replicas)
     revision = asleep.models[0].revision
     await tell_demand(fleet, asleep.version, revision, num_requests=1, num_waiting=1)
