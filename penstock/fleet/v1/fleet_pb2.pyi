@@ -350,7 +350,7 @@ class WantedModel(_message.Message):
     quantize: _builtins.str
     """"none", "int8", "int4"."""
     threads: _builtins.int
-    """CPU threads of each process."""
+    """CPU threads of each replica, shared by its processes."""
     @_builtins.property
     def adapters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Directories of LoRA adapters, by name; absolute."""

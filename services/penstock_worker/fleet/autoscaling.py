@@ -40,7 +40,7 @@ class Autoscaling:
 
 
 def keeping_count(model: WantedModel, before: WantedModel | None) -> WantedModel:
-    """A model as an operator wants it anew; where the load is to choose the number of its replicas, with that it has."""
+    """A model as an operator wants it anew; where the load chooses the number of its replicas, with that it has."""
     if before is None or model.autoscale is None:
         return model
     return changed_model(model, replicas=min(max(before.replicas, model.min_replicas), model.max_replicas))

@@ -209,8 +209,9 @@ class FleetController:
         self._save()
 
     async def _check(self, model: WantedModel, field: str) -> ModelSpec:
-        self._check_model(model)
-        return await self._catalog.check(model, field=field)
+        checkpoint = await self._catalog.check(model, field=field)
+        await asyncio.to_thread(self._check_model, model)
+        return checkpoint
 
     def _model(self, name: str) -> WantedModel:
         model = self.spec.get(name)

@@ -12,7 +12,17 @@ from penstock_worker.fleet.state_file import FleetState, StateFile
 from penstock_worker.settings import WorkerSettings
 
 # Of the settings: what says which replicas there are to be.
-_SETTINGS_OF_SPEC = ("model_dir", "model_name", "replicas", "device", "dtype", "quantize", "threads_per_replica")
+_SETTINGS_OF_SPEC = (
+    "model_dir",
+    "model_name",
+    "replicas",
+    "tensor_parallel",
+    "pipeline_parallel",
+    "device",
+    "dtype",
+    "quantize",
+    "threads_per_replica",
+)
 
 
 def prepare_state(settings: WorkerSettings) -> None:
@@ -50,6 +60,8 @@ def _spec_of(settings: WorkerSettings, before: WantedModel | None) -> FleetSpec:
         "name": settings.model_name,
         "model_dir": settings.model_dir,
         "replicas": settings.replicas,
+        "tensor_parallel": settings.tensor_parallel,
+        "pipeline_parallel": settings.pipeline_parallel,
         "device": settings.device,
         "dtype": settings.dtype,
         "quantize": settings.quantize,

@@ -33,7 +33,7 @@ class ReplicaShape(_Value):
     """What all replicas of a model are alike in; another shape needs other replicas.
 
     Attributes:
-        threads: CPU threads of each process; None: as the fleet's settings say.
+        threads: CPU threads, shared by the processes of a replica; None: as the fleet's settings say.
     """
 
     model_dir: _AbsolutePath

@@ -42,9 +42,10 @@ def want(tmp_path: Path, **changes: Any) -> None:
 
 def test_settings_are_the_first_state(start: Start, tmp_path: Path) -> None:
     """One model, as ever."""
-    (model,) = start(quantize="int8", threads_per_replica=3).spec.models
+    (model,) = start(quantize="int8", threads_per_replica=3, tensor_parallel=2, pipeline_parallel=3).spec.models
     assert (model.name, model.model_dir, model.replicas) == ("tiny", tmp_path / "a", 2)
     assert (model.quantize, model.threads, model.max_replicas) == ("int8", 3, 1024)
+    assert (model.tensor_parallel, model.pipeline_parallel) == (2, 3)
 
 
 def test_what_was_wanted_since_outlives_a_restart(start: Start, tmp_path: Path) -> None:
