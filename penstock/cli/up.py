@@ -25,8 +25,9 @@ def run_up(settings: StackSettings, *, detach: bool) -> None:
 
     Raises:
         LocalError: it could not start; nothing is left running.
-        CommandError: it was interrupted before it could serve.
+        CommandError: the environment asks for what it cannot do, or it was interrupted before it could serve.
     """
+    _refuse_inner_tls()
     configure_logging("supervisor", "warning", as_json=False)
     console = Console(soft_wrap=True)
     progress = _Progress(console, settings, detach=detach)
@@ -38,6 +39,15 @@ def run_up(settings: StackSettings, *, detach: bool) -> None:
         raise CommandError("interrupted before it could serve; everything is stopped again", FAILED)
     if not detach:
         console.print("stopped")
+
+
+def _refuse_inner_tls() -> None:
+    """The services would take it over, and nobody here could ask them whether they can serve."""
+    found = sorted(name for name in os.environ if name.startswith("PENSTOCK_INNER_TLS_"))
+    if found:
+        raise CommandError(
+            f"{found[0]} is set; the parts of `penstock up` speak plaintext, on loopback: unset it", FAILED
+        )
 
 
 class _Progress:

@@ -22,6 +22,7 @@ from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_cache.store import Store
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import FailedPreconditionError, PenstockError
+from penstock_shared.inner_tls import inner_certificates, load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
@@ -45,7 +46,13 @@ def main() -> None:
 async def _serve(settings: CacheSettings) -> None:
     tracer = make_tracer(_SERVICE, settings)
     credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
-    server = GrpcServer(bind=settings.bind, service_names=[_CONTRACT], tracer=tracer, credential=credential)
+    server = GrpcServer(
+        bind=settings.bind,
+        service_names=[_CONTRACT],
+        tracer=tracer,
+        credential=credential,
+        certificates=inner_certificates(load_inner_tls(settings)),
+    )
     is_semantic = wiring.wants_semantic(settings)
     async with AsyncExitStack() as stack:
         stack.callback(tracer.shutdown)

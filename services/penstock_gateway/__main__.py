@@ -9,7 +9,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import uvloop
 
@@ -46,11 +45,13 @@ from penstock_gateway.settings import GatewaySettings
 from penstock_gateway.telemetry.metrics import GatewayMetrics
 from penstock_gateway.text.tokenizer_client import TokenizerClient
 from penstock_gateway.text.vocabulary import VocabularyStore
+from penstock_gateway.version import server_version
 from penstock_shared.channels import open_channel
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import DirectoryWatcher, ModelSpec
 from penstock_shared.errors import PenstockError
 from penstock_shared.heap import return_large_blocks
+from penstock_shared.inner_tls import load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
@@ -112,8 +113,8 @@ class Gateway:
         is_serving: what its health service says.
 
     Raises:
-        FailedPreconditionError: the fleet credential, key, JWKS or tenants file cannot be read, or other machines would
-            be let in without a credential.
+        FailedPreconditionError: the fleet credential, key, JWKS, tenants or a certificate file cannot be read, or other
+            machines would be let in without a credential.
     """
 
     def __init__(self, settings: GatewaySettings, tracer: Tracer) -> None:
@@ -123,7 +124,11 @@ class Gateway:
         # Without a credential nobody else derives the same salts, and this gateway shares with itself only.
         self._cache_salt = partial((credential or FleetCredential.of_nobody()).derive, "cache salt")
         self._open_channel = partial(
-            open_channel, credential=credential, tracer=tracer, max_message_bytes=settings.max_message_bytes
+            open_channel,
+            credential=credential,
+            tracer=tracer,
+            tls=load_inner_tls(settings),
+            max_message_bytes=settings.max_message_bytes,
         )
         self._doors = make_doors(settings)
         self.server = GrpcServer(
@@ -293,7 +298,7 @@ class Gateway:
             limits=limits,
             max_message_bytes=self._settings.max_message_bytes,
             max_request_s=self._settings.max_request_s,
-            server_version=_version(),
+            server_version=server_version(),
         )
 
     def _make_planner(self, settings: GatewaySettings) -> CachePlanner:
@@ -308,7 +313,7 @@ class Gateway:
 
     def _status(self) -> admin_pb2.GetStatusResponse:
         return status_response(
-            server_version=_version(),
+            server_version=server_version(),
             missing=self.missing(),
             models=self.models,
             dispatcher=self.dispatcher,
@@ -348,13 +353,6 @@ def _identifiers() -> Identifiers:
         new_sequence_id=lambda: next(sequence_ids),
         draw_seed=lambda: random.getrandbits(_SEED_BITS),
     )
-
-
-def _version() -> str:
-    try:
-        return version("penstock")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "0+unknown"
 
 
 def _with_port(bind: str, port: int) -> str:

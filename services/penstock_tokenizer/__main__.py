@@ -1,8 +1,11 @@
 """Starts the tokenizer service: `python -m penstock_tokenizer`."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 
+import grpc
 import uvloop
 
 from penstock.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
@@ -12,10 +15,11 @@ from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import DirectoryWatcher
 from penstock_shared.errors import PenstockError
 from penstock_shared.heap import return_large_blocks
+from penstock_shared.inner_tls import inner_certificates, load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.server import GrpcServer, serve_until_signalled
 from penstock_shared.settings import fail_start, load_settings
-from penstock_shared.tracing import Tracer, make_tracer
+from penstock_shared.tracing import make_tracer
 from penstock_tokenizer.catalog import Catalog
 from penstock_tokenizer.cpu_pool import CpuPool
 from penstock_tokenizer.limits import RequestLimits
@@ -42,7 +46,14 @@ def main() -> None:
 async def _serve(settings: TokenizerSettings) -> None:
     tracer = make_tracer(_SERVICE, settings)
     credential = FleetCredential.load(settings.fleet_credential_file) if settings.fleet_credential_file else None
-    server = GrpcServer(bind=settings.bind, service_names=[_CONTRACT], tracer=tracer, credential=credential)
+    tls = load_inner_tls(settings)
+    server = GrpcServer(
+        bind=settings.bind,
+        service_names=[_CONTRACT],
+        tracer=tracer,
+        credential=credential,
+        certificates=inner_certificates(tls),
+    )
     async with AsyncExitStack() as stack:
         stack.callback(tracer.shutdown)
         render_pool = _render_pool(settings)
@@ -57,22 +68,21 @@ async def _serve(settings: TokenizerSettings) -> None:
         stack.push_async_callback(server.server.stop, 0)
         get_logger("main").info("listening", address=f"{settings.bind.rpartition(':')[0]}:{port}")
         await catalog.load_fixed(settings.models)
-        await _run(server, catalog, settings, tracer, credential)
+        open_fleet = partial(open_channel, credential=credential, tracer=tracer, tls=tls)
+        await _run(server, catalog, settings, open_fleet)
 
 
 async def _run(
     server: GrpcServer,
     catalog: Catalog,
     settings: TokenizerSettings,
-    tracer: Tracer,
-    credential: FleetCredential | None,
+    open_fleet: Callable[[str], grpc.aio.Channel],
 ) -> None:
     async with AsyncExitStack() as stack:
         background = await stack.enter_async_context(asyncio.TaskGroup())
         tasks = []
         if settings.fleet_address is not None:
-            channel = open_channel(settings.fleet_address, credential=credential, tracer=tracer)
-            stack.push_async_callback(channel.close)
+            channel = await stack.enter_async_context(open_fleet(settings.fleet_address))
             watcher = DirectoryWatcher(channel, on_change=catalog.take_directory)
             tasks = [background.create_task(watcher.run()), background.create_task(catalog.follow_fleet())]
         await serve_until_signalled(server, drain_grace_s=settings.drain_grace_s)

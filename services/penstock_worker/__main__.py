@@ -8,12 +8,15 @@ from typing import Any
 
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.errors import PenstockError
+from penstock_shared.inner_tls import load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.settings import fail_start, load_settings
 from penstock_worker.cluster import running_ray
 from penstock_worker.fleet.first_state import prepare_state
 from penstock_worker.ray_watch import wait_for_ray_death
 from penstock_worker.settings import WorkerSettings
+
+_OPTIONAL_PATHS = ("fleet_credential_file", "inner_tls_cert_file", "inner_tls_key_file", "inner_tls_ca_file")
 
 
 def main() -> None:
@@ -32,8 +35,10 @@ def main() -> None:
 def _resolved(settings: WorkerSettings) -> WorkerSettings:
     """Other processes may run in another directory."""
     paths = {"model_dir": settings.model_dir.absolute(), "state_dir": settings.state_dir.absolute()}
-    if settings.fleet_credential_file is not None:
-        paths["fleet_credential_file"] = settings.fleet_credential_file.absolute()
+    for name in _OPTIONAL_PATHS:
+        path = getattr(settings, name)
+        if path is not None:
+            paths[name] = path.absolute()
     return settings.model_copy(update=paths)
 
 
@@ -42,6 +47,7 @@ def _prepare(settings: WorkerSettings) -> None:
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     if settings.fleet_credential_file is not None:
         FleetCredential.load(settings.fleet_credential_file)
+    load_inner_tls(settings)
     prepare_state(settings)
 
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Self, TypeVar
 
 import grpc
@@ -11,7 +12,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 from penstock_shared import semconv
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.deadlines import Deadline
+from penstock_shared.inner_tls import InnerTls
 from penstock_shared.limits import DEFAULT_MAX_MESSAGE_BYTES
+from penstock_shared.renewed_channel import RenewedChannel
 from penstock_shared.tracing import TRACEPARENT_KEY, TraceContext, Tracer, current_trace
 
 T = TypeVar("T")
@@ -25,6 +28,7 @@ def open_channel(
     *,
     credential: FleetCredential | None,
     tracer: Tracer,
+    tls: InnerTls | None = None,
     max_message_bytes: int = DEFAULT_MAX_MESSAGE_BYTES,
 ) -> grpc.aio.Channel:
     """A channel to an inner service.
@@ -36,19 +40,32 @@ def open_channel(
         address: host:port.
         credential: shown on every call; None: nothing is shown.
         tracer: records the unary calls.
+        tls: what to show, and whom to trust; None: plaintext.
         max_message_bytes: bound for messages in both directions.
     """
-    channel = grpc.aio.insecure_channel(
-        address,
-        options=[
-            ("grpc.max_receive_message_length", max_message_bytes),
-            ("grpc.max_send_message_length", max_message_bytes),
-            ("grpc.initial_reconnect_backoff_ms", 50),
-            ("grpc.min_reconnect_backoff_ms", 50),
-            ("grpc.max_reconnect_backoff_ms", 1000),
-        ],
-    )
+    options = [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 1000),
+    ]
+    channel = connect(address, tls, options)
     return _FleetChannel(channel, () if credential is None else credential.metadata(), tracer, address)
+
+
+def connect(address: str, tls: InnerTls | None, options: Sequence[tuple[str, str | int]] = ()) -> grpc.aio.Channel:
+    """A channel to an inner service that shows no fleet credential, as health checks need none.
+
+    Args:
+        address: host:port.
+        tls: what to show, and whom to trust; None: plaintext.
+        options: channel arguments.
+    """
+    if tls is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    with_name = [*options, *tls.channel_options()]
+    return RenewedChannel(tls.client_credentials, partial(grpc.aio.secure_channel, address, options=with_name))
 
 
 class _FleetChannel(grpc.aio.Channel):

@@ -19,6 +19,12 @@ class ServiceSettings(BaseSettings):
     log_json: bool = Field(default=False, validation_alias="PENSTOCK_LOG_JSON")
     state_dir: Path = Field(Path("~/.local/state/penstock").expanduser(), validation_alias="PENSTOCK_STATE_DIR")
     fleet_credential_file: Path | None = Field(None, validation_alias="PENSTOCK_FLEET_CREDENTIAL_FILE")
+    # What a process shows the other services, and whom it lets in or connects to; all three, or none: plaintext.
+    inner_tls_cert_file: Path | None = Field(None, validation_alias="PENSTOCK_INNER_TLS_CERT_FILE")
+    inner_tls_key_file: Path | None = Field(None, validation_alias="PENSTOCK_INNER_TLS_KEY_FILE")
+    inner_tls_ca_file: Path | None = Field(None, validation_alias="PENSTOCK_INNER_TLS_CA_FILE")
+    # Expected in the certificates of all services; unless set, the address that is connected to.
+    inner_tls_server_name: str | None = Field(None, validation_alias="PENSTOCK_INNER_TLS_SERVER_NAME", min_length=1)
     otlp_endpoint: str | None = Field(None, validation_alias="PENSTOCK_OTLP_ENDPOINT", pattern=r"^https?://[^/]+")
     trace_sample_ratio: float = Field(1.0, ge=0, le=1, validation_alias="PENSTOCK_TRACE_SAMPLE_RATIO")
     drain_grace_s: float = Field(10.0, ge=0, validation_alias="PENSTOCK_DRAIN_GRACE_S")

@@ -27,13 +27,23 @@ class TlsFiles:
     client_ca_file: Path | None = None
 
 
-class ReloadingCertificates:
-    """Gives gRPC the certificates of the files, and looks at each new connection whether they have changed.
+@dataclass(frozen=True, slots=True)
+class Pems:
+    """What the files held when they were read, and fitted together."""
 
-    New files that do not fit together change nothing but the log. Connections that are open go on as they are.
+    cert: bytes
+    key: bytes
+    client_ca: bytes | None
+
+
+class WatchedCertificates:
+    """The last good certificates of files. New ones that do not fit together change nothing but the log.
 
     Args:
         files: where they are.
+
+    Attributes:
+        current: the last good ones.
 
     Raises:
         FailedPreconditionError: they are missing, or do not fit together.
@@ -44,33 +54,25 @@ class ReloadingCertificates:
         self._log = get_logger("tls")
         self._seen = self._sign()
         try:
-            self._first = self._read()
+            self.current = self._read()
         except (OSError, ValueError) as error:
             raise FailedPreconditionError(_line(error)) from error
 
-    def server_credentials(self) -> grpc.ServerCredentials:
-        """What a secure port is added with."""
-        return grpc.dynamic_ssl_server_credentials(
-            self._first,
-            self._changed,  # type: ignore[arg-type]  # the stubs forget that it may return None
-            require_client_authentication=self._files.client_ca_file is not None,
-        )
-
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        """The new certificates, or None where the last ones stay in force. gRPC calls it from threads of its own."""
+    def refresh(self) -> Pems | None:
+        """Those of the files where they have changed since the last call and are good; else None."""
         signature = self._sign()
         if signature == self._seen:
             return None
         self._seen = signature
         try:
-            fresh = self._read()
+            self.current = self._read()
         except (OSError, ValueError) as error:
             self._log.error("certificates are not reloaded; the last good ones stay in force", error=_line(error))
             return None
         self._log.info("certificates reloaded", path=str(self._files.cert_file))
-        return fresh
+        return self.current
 
-    def _read(self) -> grpc.ServerCertificateConfiguration:
+    def _read(self) -> Pems:
         """Raises ValueError where the files do not fit together, OSError where one cannot be read."""
         files, before = self._files, self._sign()
         check_pair(files.cert_file, files.key_file)
@@ -78,14 +80,48 @@ class ReloadingCertificates:
         if files.client_ca_file is not None:
             check_roots(files.client_ca_file)
             client_ca = files.client_ca_file.read_bytes()
-        pair = (files.key_file.read_bytes(), files.cert_file.read_bytes())
+        pems = Pems(files.cert_file.read_bytes(), files.key_file.read_bytes(), client_ca)
         if self._sign() != before:  # what was checked is not what was read; the next connection looks again
             raise ValueError(f"{files.cert_file} is just being replaced")
-        return grpc.ssl_server_certificate_configuration([pair], root_certificates=client_ca)
+        return pems
 
     def _sign(self) -> _Signature:
         paths = (self._files.cert_file, self._files.key_file, self._files.client_ca_file)
         return tuple(_signature(path) for path in paths if path is not None)
+
+
+class ReloadingCertificates:
+    """Gives gRPC the certificates of the files, and looks at each new connection whether they have changed.
+
+    Connections that are open go on as they are.
+
+    Args:
+        files: where they are.
+
+    Raises:
+        FailedPreconditionError: they are missing, or do not fit together.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._watched = WatchedCertificates(files)
+
+    def server_credentials(self) -> grpc.ServerCredentials:
+        """What a secure port is added with."""
+        first = self._watched.current
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(first),
+            self._changed,  # type: ignore[arg-type]  # the stubs forget that it may return None
+            require_client_authentication=first.client_ca is not None,
+        )
+
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
+        """The new certificates, or None where the last ones stay in force. gRPC calls it from threads of its own."""
+        fresh = self._watched.refresh()
+        return None if fresh is None else _configuration(fresh)
+
+
+def _configuration(pems: Pems) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.cert)], root_certificates=pems.client_ca)
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

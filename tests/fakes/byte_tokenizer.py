@@ -9,6 +9,7 @@ import grpc
 from penstock.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 from penstock_shared.errors import PenstockError
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 
 EOS = 256
@@ -31,7 +32,7 @@ class ByteTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         num_calls: encoding calls so far.
     """
 
-    def __init__(self, tracer: Tracer | None = None) -> None:
+    def __init__(self, tracer: Tracer | None = None, certificates: ReloadingCertificates | None = None) -> None:
         self.address = ""
         self.fingerprint = FINGERPRINT
         self.failures: list[PenstockError] = []
@@ -40,7 +41,12 @@ class ByteTokenizer(tokenizer_pb2_grpc.TokenizerServiceServicer):
         self.num_calls = 0
         self.has_caller = asyncio.Event()
         self._changed = asyncio.Condition()
-        self._server = GrpcServer(bind="127.0.0.1:0", service_names=[_SERVICE], tracer=tracer or Tracer("tokenizer"))
+        self._server = GrpcServer(
+            bind="127.0.0.1:0",
+            service_names=[_SERVICE],
+            tracer=tracer or Tracer("tokenizer"),
+            certificates=certificates,
+        )
         tokenizer_pb2_grpc.add_TokenizerServiceServicer_to_server(self, self._server.server)
 
     async def start(self) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,6 +29,22 @@ class KeyPair:
             fresh = own.with_suffix(".fresh")
             fresh.write_bytes(new.read_bytes())
             fresh.replace(own)
+
+
+def inner_tls_variables(pair: KeyPair, authority: "Authority") -> dict[str, str]:
+    """What tells a service to speak TLS with the others."""
+    return {
+        "PENSTOCK_INNER_TLS_CERT_FILE": str(pair.cert_file),
+        "PENSTOCK_INNER_TLS_KEY_FILE": str(pair.key_file),
+        "PENSTOCK_INNER_TLS_CA_FILE": str(authority.ca_file),
+    }
+
+
+def client_credentials(pair: KeyPair, authority: "Authority") -> grpc.ChannelCredentials:
+    """What a client shows and trusts."""
+    return grpc.ssl_channel_credentials(
+        authority.ca_file.read_bytes(), pair.key_file.read_bytes(), pair.cert_file.read_bytes()
+    )
 
 
 class Authority:

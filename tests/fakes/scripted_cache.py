@@ -9,6 +9,7 @@ import grpc
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock_shared.errors import PenstockError
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -30,7 +31,7 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
         put_gate: puts wait for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: ReloadingCertificates | None = None) -> None:
         self.address = ""
         self.lookups: list[cache_pb2.LookupRequest] = []
         self.budgets_s: list[float] = []
@@ -46,7 +47,9 @@ class ScriptedCache(cache_pb2_grpc.CacheServiceServicer):
         for gate in (self.gate, self.meaning_gate, self.put_gate):
             gate.set()
         self._changed = asyncio.Condition()
-        self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"))
+        self._server = GrpcServer(
+            bind="127.0.0.1:0", service_names=[], tracer=Tracer("cache"), certificates=certificates
+        )
         cache_pb2_grpc.add_CacheServiceServicer_to_server(self, self._server.server)
 
     async def start(self) -> None:

@@ -8,6 +8,7 @@ import grpc
 from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock_shared.directory import Directory, directory_to_proto
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 
 
@@ -18,12 +19,14 @@ class ScriptedFleet(fleet_pb2_grpc.FleetServiceServicer):
         reports: what gateways told, the last one last.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, certificates: ReloadingCertificates | None = None) -> None:
         self.directory = Directory()
         self.reports: list[fleet_pb2.ReportDemandRequest] = []
         self.address = ""
         self._changed = asyncio.Condition()
-        self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer("fleet"))
+        self._server = GrpcServer(
+            bind="127.0.0.1:0", service_names=[], tracer=Tracer("fleet"), certificates=certificates
+        )
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(self, self._server.server)
 
     async def start(self) -> None:

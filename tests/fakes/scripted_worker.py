@@ -14,6 +14,7 @@ from penstock_shared.directory import ReplicaInfo, ReplicaState
 from penstock_shared.errors import InvalidArgumentError, PenstockError, UnavailableError, to_proto_error
 from penstock_shared.prefix_chain import CHAIN_FUNCTION
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 
 _HEARTBEAT_S = 0.2
@@ -44,6 +45,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         contract_version: said in its hello.
         numerics: its numerics fingerprint.
         revision: of the weights that it says it has.
+        certificates: it speaks TLS with these; None: plaintext.
 
     Attributes:
         groups: every group that came, in order.
@@ -71,6 +73,7 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         contract_version: int = 2,
         numerics: str = "fp32",
         revision: str = _REVISION,
+        certificates: ReloadingCertificates | None = None,
     ) -> None:
         self.replica_id = replica_id
         self.model = model
@@ -97,7 +100,9 @@ class ScriptedWorker(worker_pb2_grpc.WorkerServiceServicer):
         self._running: set[Ref] = set()
         self._sessions: list[_Session] = []
         self._changed = asyncio.Condition()
-        self._server = GrpcServer(bind="127.0.0.1:0", service_names=[], tracer=Tracer(replica_id))
+        self._server = GrpcServer(
+            bind="127.0.0.1:0", service_names=[], tracer=Tracer(replica_id), certificates=certificates
+        )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(self, self._server.server)
 
     @property

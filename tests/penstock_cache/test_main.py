@@ -11,6 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 from fakes.cache_process import COMMAND, environment, running
+from fakes.certificates import Authority, client_credentials, inner_tls_variables
 from fakes.encoder_checkpoints import save_encoder_checkpoint
 from fakes.postgres_server import PostgresServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -110,6 +111,18 @@ async def test_callers_without_the_fleet_credential_are_turned_away(tmp_path: Pa
         response = await stub.Lookup(cache_pb2.LookupRequest(key=key(1)), metadata=credential.metadata())
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert response.outcome == cache_pb2.LOOKUP_OUTCOME_MISS
+
+
+async def test_with_certificates_it_speaks_tls_alone(tmp_path: Path) -> None:
+    """A service that still took plaintext would be found by whoever scans the network."""
+    authority = Authority(tmp_path)
+    own = authority.issue("gateway")
+    variables = inner_tls_variables(authority.issue("cache"), authority)
+    async with running(environment(tmp_path, **variables)) as cache:
+        with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+            await cache_pb2_grpc.CacheServiceStub(cache.channel).Put(put(7))
+        async with grpc.aio.secure_channel(cache.address, client_credentials(own, authority)) as channel:
+            await cache_pb2_grpc.CacheServiceStub(channel).Put(put(7))
 
 
 def keyed_prompt(prompt: str) -> cache_pb2.CacheKey:

@@ -13,6 +13,7 @@ from pathlib import Path
 import grpc
 import psutil
 import pytest
+from fakes.certificates import Authority, client_credentials, inner_tls_variables
 from fakes.scripted_fleet import ScriptedFleet
 from fakes.tokenizer_dirs import byte_level_bpe, write_tokenizer_dir
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -20,6 +21,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from penstock.tokenizer.v1 import tokenizer_pb2, tokenizer_pb2_grpc
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import Directory, ModelSpec, SamplingDefaults
+from penstock_shared.tls import ReloadingCertificates, TlsFiles
 from penstock_tokenizer.catalog import fingerprints_of
 
 COMMAND = (sys.executable, "-m", "penstock_tokenizer")
@@ -99,6 +101,26 @@ async def test_it_serves_what_the_fleet_names_and_keeps_it_when_the_fleet_is_gon
         response = await stub.Encode(tokenizer_pb2.EncodeRequest(model="one", texts=["hi"]))
     assert before.status == health_pb2.HealthCheckResponse.NOT_SERVING
     assert response.tokenizer_fingerprint == fingerprints.tokenizer
+
+
+async def test_with_certificates_it_speaks_tls_to_both_sides(tmp_path: Path) -> None:
+    """The fleet tells it of a model only if it shows a certificate, and so must whoever asks it."""
+    authority = Authority(tmp_path)
+    own, fleets = authority.issue("tokenizer"), authority.issue("fleet")
+    fleet = ScriptedFleet(ReloadingCertificates(TlsFiles(fleets.cert_file, fleets.key_file, authority.ca_file)))
+    await fleet.start()
+    directory = write_tokenizer_dir(tmp_path, byte_level_bpe())
+    fingerprint = fingerprints_of(directory).tokenizer
+    spec = ModelSpec("one", "r", fingerprint, "", 128, (1,), SamplingDefaults(), 400, str(directory))
+    await fleet.publish(Directory(version=1, models=(spec,)))
+    variables = inner_tls_variables(own, authority) | {"PENSTOCK_TOKENIZER_FLEET_ADDRESS": fleet.address}
+    async with running(environment(tmp_path, **variables)) as (_, address):
+        async with grpc.aio.secure_channel(address, client_credentials(fleets, authority)) as channel:
+            await wait_until_serving(channel)
+        async with grpc.aio.insecure_channel(address) as channel:
+            with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
+                await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+    await fleet.stop()
 
 
 async def test_callers_without_the_fleet_credential_are_turned_away(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ def run_worker(tmp_path: Path, **variables: str) -> subprocess.CompletedProcess[
         ({"PENSTOCK_WORKER_REPLICAS": "0"}, "PENSTOCK_WORKER_REPLICAS: got '0'"),
         ({"PENSTOCK_WORKER_MODEL_DIR": "{empty}"}, "config.json: got 'No such file or directory'"),
         ({"PENSTOCK_FLEET_CREDENTIAL_FILE": "/nowhere"}, "fleet credential /nowhere: No such file or directory"),
+        ({"PENSTOCK_INNER_TLS_CA_FILE": "/nowhere"}, "PENSTOCK_INNER_TLS_CERT_FILE, PENSTOCK_INNER_TLS_KEY_FILE and"),
         ({"PENSTOCK_WORKER_RAY_HEAD": "fleet:6379"}, "needs PENSTOCK_WORKER_RAY_TOKEN_FILE"),
         ({"PENSTOCK_WORKER_RAY_HEAD": "fleet:6379", "RAY_ADDRESS": "10.0.0.1:6379"}, "set one of the two"),
         (

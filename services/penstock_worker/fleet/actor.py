@@ -7,6 +7,7 @@ import time
 import ray
 
 from penstock_shared.credentials import FleetCredential
+from penstock_shared.inner_tls import inner_certificates, load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
 from penstock_worker.fleet.controller import FleetController
@@ -31,6 +32,7 @@ class FleetActor:
         logging.getLogger("ray.actor").setLevel(logging.ERROR)
         self._settings = settings
         self._num_gpus = 0.0
+        self._tls = load_inner_tls(settings)
         directory = FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time))
         self._controller = FleetController(
             state_file=StateFile.within(settings.state_dir),
@@ -44,6 +46,7 @@ class FleetActor:
             directory,
             tracer=make_tracer("penstock-fleet", settings),
             credential=None if credential_file is None else FleetCredential.load(credential_file),
+            certificates=inner_certificates(self._tls),
         )
         self._address = ""
 
@@ -73,7 +76,8 @@ class FleetActor:
         await self._server.stop(limit_s)
 
     def _make_process(self, replica_id: str, model: str, shape: ReplicaShape) -> ReplicaProcess:
-        return RayReplica(replica_id, settings_of_replica(self._settings, model, shape), num_gpus=self._num_gpus)
+        settings = settings_of_replica(self._settings, model, shape)
+        return RayReplica(replica_id, settings, num_gpus=self._num_gpus, tls=self._tls)
 
     def _gpus_per_process(self) -> float:
         """An equal share of the GPUs there are, at most one; 0 where replicas run on CPUs."""

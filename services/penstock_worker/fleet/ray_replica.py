@@ -8,7 +8,9 @@ import ray
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from ray.util.placement_group import PlacementGroup
 
+from penstock_shared.channels import connect
 from penstock_shared.directory import AdapterSpec
+from penstock_shared.inner_tls import InnerTls
 from penstock_worker.fleet.placement import placement_lack
 from penstock_worker.fleet.ray_process import RayProcess
 from penstock_worker.fleet.supervisor import ReplicaDiedError
@@ -32,11 +34,15 @@ class RayReplica:
         replica_id: names actors and placement group.
         settings: handed to the replica.
         num_gpus: share of a GPU, or several, of each process; 0 on CPUs.
+        tls: between the services; None: plaintext.
     """
 
-    def __init__(self, replica_id: str, settings: WorkerSettings, *, num_gpus: float) -> None:
+    def __init__(
+        self, replica_id: str, settings: WorkerSettings, *, num_gpus: float, tls: InnerTls | None = None
+    ) -> None:
         self._name = f"penstock-replica-{replica_id}"
         self._settings = settings
+        self._tls = tls
         self._bundle: dict[str, float] = {"CPU": float(settings.num_threads_per_shard)}
         if num_gpus:
             self._bundle["GPU"] = num_gpus
@@ -97,8 +103,8 @@ class RayReplica:
         left: shards end with their leader, and one that hangs would not.
         """
         signs = [
-            asyncio.ensure_future(_stream_end(self._address)),
-            asyncio.ensure_future(_silence(self._address)),
+            asyncio.ensure_future(_stream_end(self._address, self._tls)),
+            asyncio.ensure_future(_silence(self._address, self._tls)),
             asyncio.ensure_future(self._leader.call("wait_for_death")),
         ]
         try:
@@ -159,9 +165,9 @@ class RayReplica:
         return group
 
 
-async def _stream_end(address: str) -> None:
+async def _stream_end(address: str, tls: InnerTls | None) -> None:
     """Follows the health of the replica at `address`, which any caller may, until the connection breaks."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connect(address, tls) as channel:
         try:
             async for _ in health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest()):
                 pass
@@ -170,9 +176,9 @@ async def _stream_end(address: str) -> None:
     raise ReplicaDiedError("the server ended")
 
 
-async def _silence(address: str) -> None:
+async def _silence(address: str, tls: InnerTls | None) -> None:
     """Asks the replica at `address` for its health until it does not answer."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connect(address, tls) as channel:
         health = health_pb2_grpc.HealthStub(channel)
         while True:
             try:

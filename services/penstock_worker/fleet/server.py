@@ -5,6 +5,7 @@ import asyncio
 from penstock.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 from penstock_worker.fleet.controller import FleetController
 from penstock_worker.fleet.directory import FleetDirectory
@@ -23,6 +24,7 @@ class FleetServer:
         directory: that it publishes to.
         tracer: records calls.
         credential: what callers must show; None: nothing.
+        certificates: it speaks TLS with these; None: plaintext.
     """
 
     def __init__(
@@ -32,11 +34,13 @@ class FleetServer:
         *,
         tracer: Tracer,
         credential: FleetCredential | None,
+        certificates: ReloadingCertificates | None = None,
     ) -> None:
         self._controller = controller
         self._directory = directory
         self._tracer = tracer
         self._credential = credential
+        self._certificates = certificates
         self._server: GrpcServer | None = None
         self._run: asyncio.Task[None] | None = None
 
@@ -46,7 +50,13 @@ class FleetServer:
         Raises:
             OSError: `bind` cannot be bound.
         """
-        server = GrpcServer(bind=bind, service_names=[SERVICE_NAME], tracer=self._tracer, credential=self._credential)
+        server = GrpcServer(
+            bind=bind,
+            service_names=[SERVICE_NAME],
+            tracer=self._tracer,
+            credential=self._credential,
+            certificates=self._certificates,
+        )
         service = FleetService(self._directory, self._controller)
         fleet_pb2_grpc.add_FleetServiceServicer_to_server(service, server.server)
         port = await server.start()

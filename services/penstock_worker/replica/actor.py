@@ -11,6 +11,7 @@ from penstock_shared.credentials import FleetCredential
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError, NotFoundError, PenstockError
 from penstock_shared.fingerprint import tokenizer_fingerprint
+from penstock_shared.inner_tls import inner_certificates, load_inner_tls
 from penstock_shared.logs import configure_logging, get_logger
 from penstock_shared.tracing import make_tracer
 from penstock_worker.addresses import advertised_host, split_address
@@ -171,6 +172,7 @@ class ReplicaActor:
             bind=f"{settings.replica_host}:0",
             tracer=self._tracer,
             credential=None if credential_file is None else FleetCredential.load(credential_file),
+            certificates=inner_certificates(load_inner_tls(settings)),
         )
         port = await self._server.start()
         self._server.crashed.add_done_callback(self._die)

@@ -7,6 +7,7 @@ import time
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
 from penstock_shared.credentials import FleetCredential
 from penstock_shared.server import GrpcServer
+from penstock_shared.tls import ReloadingCertificates
 from penstock_shared.tracing import Tracer
 from penstock_worker.replica.engine_loop import EngineApi, EngineLoop, Report
 from penstock_worker.replica.hub import SessionHub
@@ -35,6 +36,7 @@ class ReplicaServer:
         bind: host:port to listen on; port 0 lets the system choose.
         tracer: records sequences and calls.
         credential: what gateways must show; None: nothing.
+        certificates: it speaks TLS with these; None: plaintext.
         max_outbox_cost: see `Outbox`.
         max_reader_stall_s: see `Outbox`.
     """
@@ -47,6 +49,7 @@ class ReplicaServer:
         bind: str,
         tracer: Tracer,
         credential: FleetCredential | None,
+        certificates: ReloadingCertificates | None = None,
         max_outbox_cost: int = MAX_OUTBOX_COST,
         max_reader_stall_s: float = MAX_READER_STALL_S,
     ) -> None:
@@ -70,7 +73,9 @@ class ReplicaServer:
             new_outbox=new_outbox,
             on_crash=self.crashed.set_result,
         )
-        self._server = GrpcServer(bind=bind, service_names=[SERVICE_NAME], tracer=tracer, credential=credential)
+        self._server = GrpcServer(
+            bind=bind, service_names=[SERVICE_NAME], tracer=tracer, credential=credential, certificates=certificates
+        )
         worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(self._hub), self._server.server)
         self._heartbeats: asyncio.Task[None] | None = None
 

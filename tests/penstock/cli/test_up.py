@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.cli.up import welcome
+from penstock.cli.errors import CommandError
+from penstock.cli.up import run_up, welcome
 from penstock.local.plan import Addresses
 from penstock.local.ports import Ports
 from penstock.local.process_id import ProcessId
@@ -88,3 +89,12 @@ def test_what_to_try_is_written_as_the_readers_shell_finds_it(
         f"  {shown} status{option}",
         f"Stop it: {shown} down{option}",
     ]
+
+
+def test_certificates_for_several_machines_are_refused(
+    settings: StackSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The services would take them over, and wait for each other until the start has timed out."""
+    monkeypatch.setenv("PENSTOCK_INNER_TLS_CA_FILE", "/ca.pem")
+    with pytest.raises(CommandError, match=r"^PENSTOCK_INNER_TLS_CA_FILE is set; .*unset it$"):
+        run_up(settings, detach=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.certificates import Authority, inner_tls_variables
 from fakes.checkpoints import save_checkpoint
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -25,11 +26,14 @@ def model_dir(tmp_path: Path) -> Path:
 def test_a_replica_is_found_on_the_node_it_was_placed_on(model_dir: Path, tmp_path: Path) -> None:
     """Gateways connect to what the directory says: the address of the replica's node, or of the next one's after it.
 
-    The fleet heads a Ray without room for replicas; a node joins, and a second one after the first has gone.
+    The fleet heads a Ray without room for replicas; a node joins, and a second one after the first has gone. Fleet and
+    replicas show and ask for certificates, which hold those addresses.
     """
     if subprocess.run([*OWN_NETWORK, "ip", "link", "set", "lo", "up"], capture_output=True, check=False).returncode:
         pytest.skip("no network of its own can be made here: needs unshare, ip and user namespaces")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "RAY_"))}
+    authority = Authority(tmp_path)
+    environment |= inner_tls_variables(authority.issue("any", hosts=["127.0.0.2", "127.0.0.3", "127.0.0.4"]), authority)
     ended = subprocess.run(
         [*OWN_NETWORK, sys.executable, str(Path(__file__).with_name("two_hosts.py")), str(model_dir), str(tmp_path)],
         env=environment,

@@ -1,6 +1,7 @@
 """Run in a network of its own, whose loopback addresses stand for hosts: a head, and one node after another.
 
-Prints where the replica was found each time, one JSON line. Takes the model's directory and an empty one.
+All speak TLS with the certificates of PENSTOCK_INNER_TLS_*. Prints where the replica was found and answered each time,
+one JSON line. Takes the model's directory and an empty one.
 """
 
 import asyncio
@@ -11,9 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import grpc
-
+from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
+from penstock_shared.channels import connect
 from penstock_shared.directory import Directory, DirectoryWatcher, ReplicaState
+from penstock_shared.inner_tls import InnerTls, load_inner_tls
+from penstock_shared.settings import ServiceSettings
 
 HEAD, FLEET = "127.0.0.2:6379", "127.0.0.2:50054"
 NODES = ("127.0.0.3", "127.0.0.4")
@@ -62,6 +65,13 @@ async def next_ready(seen: asyncio.Queue[Directory], incarnation: int) -> tuple[
                 return replica.address, replica.incarnation
 
 
+async def ask(address: str, tls: InnerTls | None) -> None:
+    """A call as gateways make them; raises where the replica does not answer."""
+    async with connect(address, tls) as channel:
+        stub = worker_pb2_grpc.WorkerServiceStub(channel)
+        await stub.GetStats(worker_pb2.GetStatsRequest(), timeout=START_TIMEOUT_S)
+
+
 async def main(model_dir: Path, directory: Path) -> None:
     """One node serves; it ends, and the next one takes its place."""
     token = directory / "token"
@@ -69,11 +79,13 @@ async def main(model_dir: Path, directory: Path) -> None:
     head = start_head(model_dir, directory / "state", token)
     seen: asyncio.Queue[Directory] = asyncio.Queue()
     found, incarnation = [], 0
-    async with grpc.aio.insecure_channel(FLEET) as channel:
+    tls = load_inner_tls(ServiceSettings())
+    async with connect(FLEET, tls) as channel:
         watching = asyncio.create_task(DirectoryWatcher(channel, on_change=seen.put_nowait).run())
         for host in NODES:
             node = start_node(host, token)
             address, incarnation = await next_ready(seen, incarnation)
+            await ask(address, tls)
             found.append(address)
             node.send_signal(signal.SIGTERM)
             await asyncio.to_thread(node.wait)
