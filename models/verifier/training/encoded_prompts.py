@@ -1,6 +1,7 @@
 """What the service's own encoder makes of every prompt, and the compression of token states that is fitted on them."""
 
 import hashlib
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,14 +87,18 @@ def encode(prompts: Prompts, basis: Basis) -> dict[int, EncodedPrompt]:
     return dict(sorted(encoded.items()))
 
 
-def load_or_encode(prompts: Prompts, folder: Path) -> tuple[Prompts, Basis, list[EncodedPrompt]]:
-    """The readable prompts; what the folder holds of them is not made again."""
+def load_or_encode(
+    prompts: Prompts, folder: Path, beside: Executor | None = None
+) -> tuple[Prompts, Basis, list[EncodedPrompt]]:
+    """The readable prompts; what the folder holds of them is not made again, what it lacks is made `beside`."""
     folder.mkdir(parents=True, exist_ok=True)
     basis = _load_or_fit_basis(prompts, folder)
-    sources = dict.fromkeys(prompts.sources.tolist())
-    parts = [_load_or_encode(prompts, prompts.of_source(source), basis, folder) for source in sources]
-    numbers = np.concatenate([readable for readable, _ in parts])
-    encoded = [each for _, part in parts for each in part]
+    members = [prompts.of_source(source) for source in dict.fromkeys(prompts.sources.tolist())]
+    if beside is not None:
+        list(beside.map(_load_or_encode, *zip(*((prompts.only(own), basis, folder) for own in members), strict=True)))
+    parts = [(own, *_load_or_encode(prompts.only(own), basis, folder)) for own in members]
+    numbers = np.concatenate([own[readable] for own, readable, _ in parts])
+    encoded = [each for *_, part in parts for each in part]
     return prompts.only(numbers), basis, encoded
 
 
@@ -109,11 +114,8 @@ def _load_or_fit_basis(prompts: Prompts, folder: Path) -> Basis:
     return Basis(stored["means"], stored["bases"])
 
 
-def _load_or_encode(
-    prompts: Prompts, numbers: NDArray[np.int64], basis: Basis, folder: Path
-) -> tuple[NDArray[np.int64], list[EncodedPrompt]]:
+def _load_or_encode(own: Prompts, basis: Basis, folder: Path) -> tuple[NDArray[np.int64], list[EncodedPrompt]]:
     """Of one source: numbers of the readable prompts, and what they are encoded to."""
-    own = prompts.only(numbers)
     path = folder / f"encodings-{_digest([basis.means.tobytes().hex(), *own.texts])}.npz"
     if not path.exists():
         readable = encode(own, basis)
@@ -129,7 +131,7 @@ def _load_or_encode(
     texts = [own.texts[number] for number in stored["readable"]]
     parts = (part.tobytes() for part in np.split(stored["details"], stored["ends"][:-1]))
     encoded = [EncodedPrompt(*row) for row in zip(texts, stored["vectors"], parts, strict=True)]
-    return numbers[stored["readable"]], encoded
+    return stored["readable"], encoded
 
 
 def _digest(texts: list[str]) -> str:

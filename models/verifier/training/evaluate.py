@@ -1,5 +1,7 @@
 """Curves and calibration of a verifier on prompts that it never saw."""
 
+from collections.abc import Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from prompts import Prompts
-from replays import Group, groups, replay
+from replays import Outcome, groups, replay
 
 from penstock_cache.semantic.prompts import EncodedPrompt
 from penstock_cache.semantic.verification.trained_verifier import TrainedVerifier
@@ -35,10 +37,26 @@ class Tops:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What is evaluated, and the prompts that it never saw."""
+
+    verifier: TrainedVerifier
+    prompts: Prompts
+    encoded: list[EncodedPrompt]
+
+    @property
+    def vectors(self) -> NDArray[np.float32]:
+        """[num_prompts, dimension]."""
+        return np.stack([prompt.vector for prompt in self.encoded])
+
+
+@dataclass(frozen=True, slots=True)
 class Figures:
     """What was measured."""
 
     verifier: Tops
+    trees: Tops
+    heads: Tops
     cosine: Tops
     calibration: tuple[float, float]
     replayed: dict[str, dict[str, float]]
@@ -61,6 +79,8 @@ class Figures:
         error = sum(abs(chance - right) * number for chance, right, number in self.bins()) / total
         return {
             "hit_rate_at_error_rate": self.verifier.hit_rates(),
+            "hit_rate_at_error_rate_of_trees": self.trees.hit_rates(),
+            "hit_rate_at_error_rate_of_head": self.heads.hit_rates(),
             "hit_rate_at_error_rate_of_cosine": self.cosine.hit_rates(),
             "replayed": self.replayed,
             "expected_calibration_error": round(error, 4),
@@ -68,22 +88,15 @@ class Figures:
         }
 
 
-def figures(
-    verifier: TrainedVerifier, prompts: Prompts, encoded: list[EncodedPrompt], vectors: NDArray[np.float32]
-) -> Figures:
-    """On the development prompts, `NUM_SEEDS` orders."""
+def figures(verifier: TrainedVerifier, prompts: Prompts, encoded: Sequence[EncodedPrompt], beside: Executor) -> Figures:
+    """On the development prompts, `NUM_SEEDS` orders, which are replayed `beside`."""
     members = prompts.of_source("dev")
-    found, near = [], []
-    for seed in range(NUM_SEEDS):
-        for group in groups(members, vectors, prompts.classes, seed):
-            found.append(_best(_logits(verifier, encoded, group), group, prompts))
-            near.append(_best(vectors[group.candidates] @ vectors[group.query], group, prompts))
-    tops = _tops(found)
-    calibration = platt(tops)
-    replayed = {
-        f"{rate:.2f}": _replayed(verifier, prompts, encoded, vectors, _threshold(tops, rate)) for rate in (0.01, 0.03)
-    }
-    return Figures(tops, _tops(near), calibration, replayed)
+    shown = Shown(verifier, prompts.only(members), [encoded[number] for number in members])
+    found = list(beside.map(_stored_all, [shown] * NUM_SEEDS, range(NUM_SEEDS)))
+    by_scorer = [Tops(*map(np.concatenate, zip(*column, strict=True))) for column in zip(*found, strict=True)]
+    both, trees, heads, near = by_scorer
+    replayed = {f"{rate:.2f}": _replayed(shown, _threshold(both, rate), beside) for rate in (0.01, 0.03)}
+    return Figures(both, trees, heads, near, platt(both), replayed)
 
 
 def platt(tops: Tops) -> tuple[float, float]:
@@ -114,18 +127,20 @@ def plot(found: Figures, folder: Path) -> None:
     figure.savefig(folder / "curves.png", dpi=110)
 
 
-def _logits(verifier: TrainedVerifier, encoded: list[EncodedPrompt], group: Group) -> NDArray[np.float64]:
-    candidates = [encoded[number] for number in group.candidates]
-    return np.asarray(verifier.scores(encoded[group.query], candidates, group.clusters))
-
-
-def _best(logits: NDArray[np.float64], group: Group, prompts: Prompts) -> tuple[float, bool]:
-    place = int(logits.argmax())
-    return float(logits[place]), bool(prompts.classes[group.candidates[place]] == prompts.classes[group.query])
-
-
-def _tops(rows: list[tuple[float, bool]]) -> Tops:
-    return Tops(np.array([logit for logit, _ in rows]), np.array([right for _, right in rows]))
+def _stored_all(shown: Shown, seed: int) -> list[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
+    """The best candidates' logits, and whether they are right, by both models, trees, heads, cosine."""
+    prompts, vectors, rows = shown.prompts, shown.vectors, []
+    for group in groups(np.arange(len(prompts.texts)), vectors, prompts.classes, seed):
+        candidates = [shown.encoded[number] for number in group.candidates]
+        trees, heads = shown.verifier.votes(shown.encoded[group.query], candidates, group.clusters)
+        both = shown.verifier.combined(trees, heads)
+        is_right = prompts.classes[group.candidates] == prompts.classes[group.query]
+        by_scorer = (both, trees, heads, vectors[group.candidates] @ vectors[group.query])
+        rows.append([(float(logits.max()), bool(is_right[logits.argmax()])) for logits in by_scorer])
+    return [
+        (np.array([logit for logit, _ in column]), np.array([right for _, right in column]))
+        for column in zip(*rows, strict=True)
+    ]
 
 
 def _threshold(tops: Tops, rate: float) -> float:
@@ -134,24 +149,20 @@ def _threshold(tops: Tops, rate: float) -> float:
     return float(tops.logits[order][wrong <= rate][-1])
 
 
-def _replayed(
-    verifier: TrainedVerifier,
-    prompts: Prompts,
-    encoded: list[EncodedPrompt],
-    vectors: NDArray[np.float32],
-    threshold: float,
-) -> dict[str, float]:
+def _replayed(shown: Shown, threshold: float, beside: Executor) -> dict[str, float]:
     """True replays, where what is served is not stored."""
-    members = prompts.of_source("dev")
-
-    def scorer(query: int, candidates: NDArray[np.int64], clusters: list[str]) -> list[float]:
-        return verifier.scores(encoded[query], [encoded[number] for number in candidates], clusters)
-
-    outcomes = [
-        replay(members, vectors, prompts.classes, seed, scorer=scorer, threshold=threshold) for seed in range(NUM_SEEDS)
-    ]
+    outcomes = list(beside.map(_replay, [shown] * NUM_SEEDS, range(NUM_SEEDS), [threshold] * NUM_SEEDS))
     total = sum(outcome.num_requests for outcome in outcomes)
     return {
         "hit_rate": round(sum(outcome.num_hits for outcome in outcomes) / total, 4),
         "error_rate": round(sum(outcome.num_wrong for outcome in outcomes) / total, 4),
     }
+
+
+def _replay(shown: Shown, seed: int, threshold: float) -> Outcome:
+    members, encoded = np.arange(len(shown.encoded)), shown.encoded
+
+    def scorer(query: int, candidates: NDArray[np.int64], clusters: Sequence[str]) -> list[float]:
+        return shown.verifier.scores(encoded[query], [encoded[number] for number in candidates], clusters)
+
+    return replay(members, shown.vectors, shown.prompts.classes, seed, scorer=scorer, threshold=threshold)

@@ -9,6 +9,7 @@ runs.
 """
 
 import argparse
+import functools
 import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -78,22 +79,23 @@ class Material:
         )
 
 
+@functools.cache
 def material(cache: Path) -> Material:
-    """Reads and encodes."""
+    """Reads; encodes what is not encoded yet."""
     prompts, basis, encoded = load_or_encode(load_prompts(), cache)
     return Material(prompts, encoded, basis, rarity([prompts.texts[number] for number in prompts.authored]))
 
 
-def examples(given: Material) -> Examples:
-    """Each authored file is one replay: queries against their nearest stored prompts, siblings above all."""
-    blank = given.verifier(Trees(*(np.zeros((1, 1), kind) for kind in ("i2", "f4", "u4", "f4")), base=0.0), NO_HEADS)
+def examples(cache: Path, source: str) -> Examples:
+    """Of one authored file, which is one replay: queries against their nearest stored prompts, siblings above all."""
+    given = material(cache)
+    no_trees = Trees(*(np.zeros((1, 1), kind) for kind in ("i2", "f4", "u4", "f4")), base=0.0)
+    blank = given.verifier(no_trees, NO_HEADS)
     features, serves, vectors = [], [], given.vectors
-    for source in np.unique(given.prompts.sources[given.prompts.authored]):
-        members = given.prompts.of_source(str(source))
-        for group in groups(members, vectors, given.prompts.classes, 0):
-            features.append(_features(blank, given.encoded, group))
-            serves.append(given.prompts.classes[group.candidates] == given.prompts.classes[group.query])
-        print(f"{source}: {sum(map(len, serves))} pairs", flush=True)
+    for group in groups(given.prompts.of_source(source), vectors, given.prompts.classes, 0):
+        features.append(_features(blank, given.encoded, group))
+        serves.append(given.prompts.classes[group.candidates] == given.prompts.classes[group.query])
+    print(f"{source}: {sum(map(len, serves))} pairs", flush=True)
     return Examples(np.concatenate(features), np.concatenate(serves))
 
 
@@ -113,15 +115,21 @@ def main() -> None:
     """Trains, measures, writes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", type=Path, required=True, help="folder that keeps the encodings")
+    parser.add_argument("--processes", type=int, default=2, help="that work side by side")
     parser.add_argument("--output", type=Path, default=MODEL, help="folder that the weights go to")
     options = parser.parse_args()
-    given = material(options.cache)
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as beside:
+    spawning = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.processes, mp_context=spawning) as beside:
+        load_or_encode(load_prompts(), options.cache, beside)
+        given = material(options.cache)
         head = beside.submit(trained_heads, options.cache)
-        pairs = examples(given)
-        trees = fit_trees(pairs.features, pairs.serves)
+        sources = dict.fromkeys(given.prompts.sources[given.prompts.authored].tolist())
+        pairs = list(beside.map(examples, [options.cache] * len(sources), sources))
+        trees = fit_trees(
+            np.concatenate([part.features for part in pairs]), np.concatenate([part.serves for part in pairs])
+        )
         heads = head.result()
-    figures = evaluate.figures(given.verifier(trees, heads), given.prompts, given.encoded, given.vectors)
+        figures = evaluate.figures(given.verifier(trees, heads), given.prompts, given.encoded, beside)
     evaluate.plot(figures, options.output)
     slope, offset = figures.calibration
     save_weights(
