@@ -18,6 +18,7 @@ from penstock_cache.semantic.explorations import Explorations
 from penstock_cache.semantic.layer import SemanticLayer
 from penstock_cache.semantic.learner import Learner
 from penstock_cache.semantic.matches import MatchFinder
+from penstock_cache.semantic.verifier import Verifier
 from penstock_cache.store import Store
 
 
@@ -66,7 +67,9 @@ class SemanticParts:
         encoder, decider, clock, layer: its parts; one decider for all tenants and models.
     """
 
-    def __init__(self, store: Store, *, max_lookups: int = 8, budget_s: float = 10.0) -> None:
+    def __init__(
+        self, store: Store, *, max_lookups: int = 8, budget_s: float = 10.0, verifier: Verifier | None = None
+    ) -> None:
         numbers = count()
         self.encoder, self.decider, self.clock = WordEncoder(), ObedientDecider(), FakeClock()
         self.executor = ThreadPoolExecutor(1)
@@ -81,7 +84,7 @@ class SemanticParts:
         self.layer = SemanticLayer(
             store=store,
             finder=MatchFinder(
-                store, self.encoder, CosineVerifier(), self.executor, num_neighbours=4, min_similarity=0.3
+                store, self.encoder, verifier or CosineVerifier(), self.executor, num_neighbours=4, min_similarity=0.3
             ),
             deciders=deciders,
             learner=Learner(

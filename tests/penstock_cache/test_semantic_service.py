@@ -13,6 +13,7 @@ from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock.types.v1 import types_pb2
 from penstock_cache.database_store import DatabaseStore
 from penstock_cache.decision.decision import DecisionKind
+from penstock_cache.semantic.cosine_verifier import CosineVerifier
 from penstock_cache.semantic.door import SemanticDoor
 from penstock_cache.semantic.encoder import EncoderError
 from penstock_cache.semantic.prompts import EncodedPrompt
@@ -30,6 +31,16 @@ MISS, HIT, EXPLORE = (
     cache_pb2.LOOKUP_OUTCOME_SEMANTIC_HIT,
     cache_pb2.LOOKUP_OUTCOME_EXPLORE,
 )
+
+
+class ShortSightedVerifier(CosineVerifier):
+    """Judges prompts of up to `max_words` words."""
+
+    max_words = 100
+
+    def refusal(self, prompt: EncodedPrompt) -> str:
+        """By the words alone."""
+        return "too long to be compared" if len(prompt.text.split()) > self.max_words else ""
 
 
 class Service:
@@ -249,6 +260,22 @@ async def test_far_prompts_are_no_candidates(service: Service) -> None:
     await service.put(ASKED)
     missed = await service.look_up(FAR)
     assert (missed.outcome, missed.reason) == (MISS, "no prompt that was answered is near")
+
+
+@pytest.mark.parametrize("service", [{"verifier": ShortSightedVerifier()}], indirect=True)
+async def test_what_the_verifier_does_not_judge_is_neither_compared_nor_stored_for_it(
+    service: Service, request: pytest.FixtureRequest
+) -> None:
+    """An exploration of it would teach that low scores are right."""
+    verifier = request.node.callspec.params["service"]["verifier"]
+    await service.put(NEAR)
+    verifier.max_words = len(ASKED.split())
+    assert (await service.look_up(ASKED)).reason == "no prompt that was answered is near"
+    assert (await service.look_up(f"{NEAR} exactly")).reason == "too long to be compared"
+    await service.put(f"{NEAR} exactly")
+    verifier.max_words = 100
+    explained = await service.stub.Explain(cache_pb2.ExplainRequest(key=key(ASKED), max_error_rate=0.1))
+    assert [each.prompt for each in explained.candidates] == [NEAR]
 
 
 async def test_when_the_encoder_fails_the_exact_layer_goes_on_and_the_reason_says_so(service: Service) -> None:

@@ -18,6 +18,10 @@ class CosineVerifier:
 
     fingerprint = "cosine-1"
 
+    def refusal(self, prompt: EncodedPrompt) -> str:  # noqa: ARG002 - the contract's
+        """A cosine is there for any."""
+        return ""
+
     def scores(
         self,
         query: EncodedPrompt,

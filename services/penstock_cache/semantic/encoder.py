@@ -11,7 +11,7 @@ from penstock_cache.semantic.prompts import EncodedPrompt
 
 
 class UnreadablePromptError(Exception):
-    """The encoder does not see the whole prompt, so its vector must not stand for it: expected, exact matches only."""
+    """The encoder or the verifier does not see the whole prompt: expected, exact matches only."""
 
 
 class EncoderError(Exception):

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from penstock_cache.entries import Neighbour, PromptScope, SemanticPart
-from penstock_cache.semantic.encoder import Encoder
+from penstock_cache.semantic.encoder import Encoder, UnreadablePromptError
 from penstock_cache.semantic.prompts import EncodedPrompt
 from penstock_cache.semantic.question import Question
 from penstock_cache.semantic.verifier import Verifier
@@ -64,7 +64,8 @@ class MatchFinder:
         """Matches, best first.
 
         Raises:
-            UnreadablePromptError, EncoderError: of the encoder.
+            UnreadablePromptError: the encoder or the verifier does not see the whole prompt.
+            EncoderError: of the encoder.
             PenstockError: of the store.
         """
         scope = PromptScope(question.tenant, question.context_digest, self._encoder.fingerprint)
@@ -72,7 +73,7 @@ class MatchFinder:
             return []  # as in most turns of a conversation: its history is nobody else's, and encoding is what costs
         prompt = await self._encode(question, is_urgent=True)
         found = await self._store.neighbours(scope, prompt.vector, self._num_neighbours)
-        near = [neighbour for neighbour in found if neighbour.similarity >= self._min_similarity]
+        near = [neighbour for neighbour in found if self._is_comparable(neighbour)]
         if not near:
             return []
         scores = await asyncio.get_running_loop().run_in_executor(
@@ -89,10 +90,13 @@ class MatchFinder:
         """By what an answer to this question is found.
 
         Raises:
-            UnreadablePromptError, EncoderError: of the encoder.
+            UnreadablePromptError, EncoderError: as in `find`.
         """
         prompt = await self._encode(question, is_urgent=False)
         return SemanticPart(question.context_digest, prompt, self._encoder.fingerprint, cluster)
+
+    def _is_comparable(self, neighbour: Neighbour) -> bool:
+        return neighbour.similarity >= self._min_similarity and not self._verifier.refusal(neighbour.prompt)
 
     async def _encode(self, question: Question, *, is_urgent: bool) -> EncodedPrompt:
         key = (question.tenant, question.prompt)
@@ -102,4 +106,7 @@ class MatchFinder:
             self._recent[key] = found
             if len(self._recent) > _MAX_RECENT:
                 self._recent.popitem(last=False)
+        refusal = self._verifier.refusal(found)
+        if refusal:
+            raise UnreadablePromptError(refusal)
         return found

@@ -17,6 +17,9 @@ class Verifier(Protocol):
     def fingerprint(self) -> str:
         """Of weights and settings."""
 
+    def refusal(self, prompt: EncodedPrompt) -> str:
+        """Why this prompt is not judged, neither as a query nor as a candidate; empty where it is."""
+
     def scores(self, query: EncodedPrompt, candidates: Sequence[EncodedPrompt], clusters: Sequence[str]) -> list[float]:
         """For each candidate the logit of the probability that its answer serves the query.
 

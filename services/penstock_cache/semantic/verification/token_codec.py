@@ -55,9 +55,13 @@ class TokenCodec:
         head = np.concatenate([[len(tokens.ids)], tokens.ids, tokens.spans.ravel()])
         return bytes(head.astype(_COUNT).tobytes() + scaled.tobytes())
 
+    def num_tokens(self, detail: bytes) -> int:
+        """Of the prompt, without reading the rest."""
+        return int.from_bytes(detail[: _COUNT.itemsize], "little")
+
     def tokens(self, detail: bytes) -> StoredTokens:
         """What `detail` made bytes of; an empty detail is a prompt of no tokens."""
-        num_tokens = int(np.frombuffer(detail, _COUNT, 1)[0]) if detail else 0
+        num_tokens = self.num_tokens(detail)
         head = np.frombuffer(detail, _COUNT, 3 * num_tokens, _COUNT.itemsize if detail else 0).astype(np.int64)
         scaled = np.frombuffer(detail, np.int8, offset=(1 + 3 * num_tokens) * _COUNT.itemsize if detail else 0)
         vectors = scaled.reshape(num_tokens, *self._shape).astype(np.float32)

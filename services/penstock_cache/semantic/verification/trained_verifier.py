@@ -24,8 +24,6 @@ from penstock_shared.errors import FailedPreconditionError
 # Of how features are computed here; weights of another number do not fit.
 FORM = "2"
 
-_TOO_LONG = -8.0
-
 
 @dataclass(frozen=True, slots=True)
 class Vote:
@@ -43,8 +41,6 @@ class Vote:
 
 class TrainedVerifier:
     """`Verifier` has the contract; one call at a time.
-
-    Prompts of more than `MAX_TOKENS` tokens are unlike all that it has learned from: they serve nobody.
 
     Args:
         codec: reads what `EncodedPrompt.detail` holds.
@@ -82,20 +78,34 @@ class TrainedVerifier:
         self._heads = heads
         self._vote = vote
 
+    def refusal(self, prompt: EncodedPrompt) -> str:
+        """Longer prompts are unlike all that it has learned from, and the heads do not see their end."""
+        is_too_long = self.codec.num_tokens(prompt.detail) > MAX_TOKENS
+        return f"the prompt is longer than the {MAX_TOKENS} tokens that are compared" if is_too_long else ""
+
     def scores(self, query: EncodedPrompt, candidates: Sequence[EncodedPrompt], clusters: Sequence[str]) -> list[float]:
         """Calibrated logit for each candidate."""
         if not candidates:
             return []
+        scores: list[float] = self.combined(*self.votes(query, candidates, clusters)).tolist()
+        return scores
+
+    def combined(self, trees: NDArray[np.float32], heads: NDArray[np.float32]) -> NDArray[np.float32]:
+        """One calibrated logit of two votes."""
+        return self._vote.trees * trees + self._vote.heads * heads + np.float32(self._vote.offset)
+
+    def votes(
+        self, query: EncodedPrompt, candidates: Sequence[EncodedPrompt], clusters: Sequence[str]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Logits of trees and of heads for each candidate, of which there is at least one; not calibrated."""
         prompts = (query, *candidates)
         tokens = [self.codec.tokens(prompt.detail) for prompt in prompts]
         vectors = np.stack([prompt.vector for prompt in prompts])
         texts = self._candidate_set(prompts, tokens, vectors, clusters)
-        logits = self._vote.trees * self._trees.logits(pair_features(texts, self._layers))
-        logits += self._vote.heads * self._heads.logits(tokens, vectors, texts.is_same) + self._vote.offset
-        lengths = np.array([len(each.ids) for each in tokens])
-        is_too_long = np.maximum(lengths[0], lengths[1:]) > MAX_TOKENS
-        scores: list[float] = np.where(is_too_long, _TOO_LONG, logits).tolist()
-        return scores
+        return (
+            self._trees.logits(pair_features(texts, self._layers)),
+            self._heads.logits(tokens, vectors, texts.is_same),
+        )
 
     def features(
         self, query: EncodedPrompt, candidates: Sequence[EncodedPrompt], clusters: Sequence[str]
