@@ -30,6 +30,7 @@ class CacheSettings(ServiceSettings):
             caller's time, which are 40 ms of a gateway's.
         max_semantic_lookups: how many may be under way.
         exploration_lifetime_s: how long a model's answer may take to be compared with a stored one.
+        label_noise: share of comparisons of answers that are supposed to be wrong, in either direction.
     """
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_CACHE_")
@@ -49,3 +50,4 @@ class CacheSettings(ServiceSettings):
     semantic_budget_s: float = Field(1.0, gt=0, le=10)
     max_semantic_lookups: int = Field(64, ge=1, le=4096)
     exploration_lifetime_s: float = Field(600.0, gt=0)
+    label_noise: float = Field(0.05, ge=0, le=0.25)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock_cache import convert
+from penstock_cache.decision.calibration_prior import CalibrationPrior
 from penstock_cache.decision.decider import Decider
+from penstock_cache.decision.label_noise import LabelNoise
 from penstock_cache.semantic.answer_comparison import AnswerComparison
 from penstock_cache.semantic.batched_encoder import BatchedEncoder
 from penstock_cache.semantic.cosine_verifier import CosineVerifier
@@ -92,9 +94,10 @@ def make_layer(
     store: Store, encoder: BatchedEncoder, verifier: Verifier, settings: CacheSettings, stack: ExitStack
 ) -> SemanticLayer:
     """The layer over a store, an encoder and a verifier."""
+    prior = CalibrationPrior(noise=LabelNoise(settings.label_noise, settings.label_noise))
     deciders = Deciders(
         store,
-        partial(Decider, rng=random.SystemRandom()),
+        partial(Decider, rng=random.SystemRandom(), prior=prior),
         clock=time.monotonic,
     )
     explorations = Explorations(

@@ -47,7 +47,7 @@ class ObedientDecider:
 
     def assess(self, candidates: Sequence[Candidate], *, max_error_rate: float, prompt_key: bytes = b"") -> Decision:
         """As told."""
-        return Decision(self.kind, 0, 0.75, 0.5, self.propensity, f"told to {self.kind.name}")
+        return Decision(self.kind, 0, candidates[0].score, 0.75, 0.5, self.propensity, f"told to {self.kind.name}")
 
     def learn(self, label: Label) -> None:
         """Remembers it."""

@@ -2,6 +2,8 @@
 
 import math
 
+from penstock_cache.decision.label_noise import LabelNoise
+
 _PRIOR_ERRORS = 2.0
 _FADING = 1 - 1 / 400
 
@@ -13,15 +15,18 @@ class Audits:
     given number of looks (Neyman's allocation).
 
     Args:
+        noise: of their labels.
         base_rate: probability of a look at what is without risk.
         risk_rate: what the root of the risk adds.
     """
 
-    def __init__(self, *, base_rate: float = 0.01, risk_rate: float = 0.12) -> None:
+    def __init__(self, noise: LabelNoise, *, base_rate: float = 0.01, risk_rate: float = 0.12) -> None:
         self._base_rate = base_rate
         self._risk_rate = risk_rate
+        self._noise = noise
         self._num_wrong = 0.0
         self._expected_wrong = 0.0
+        self._expected_labels = 0.0  # that say "wrong"
 
     def rate(self, risk: float) -> float:
         """The probability of a look at a would-be hit of that risk."""
@@ -29,8 +34,14 @@ class Audits:
 
     @property
     def correction(self) -> float:
-        """By what factor risks are too low: wrong ones over expected ones, drawn towards 1."""
-        return (_PRIOR_ERRORS + self._num_wrong) / (_PRIOR_ERRORS + self._expected_wrong)
+        """By what factor risks are too low: wrong ones over expected ones, drawn towards 1.
+
+        How noisy labels are is supposed only. So risks are raised where more is wrong than they and the noise foretell,
+        and lowered where less is wrong than the risks alone do.
+        """
+        num_wrong = _PRIOR_ERRORS + self._num_wrong
+        raised = num_wrong / (_PRIOR_ERRORS + self._expected_labels)
+        return raised if raised > 1 else min(1.0, num_wrong / (_PRIOR_ERRORS + self._expected_wrong))
 
     def learn(self, *, risk: float, wrong: float, propensity: float) -> None:
         """Takes in what a look showed.
@@ -43,3 +54,5 @@ class Audits:
         weight = min(2.0, self.rate(0.02) / propensity)
         self._num_wrong = self._num_wrong * _FADING + weight * wrong
         self._expected_wrong = self._expected_wrong * _FADING + weight * risk
+        expected = self._noise.chance(1 - risk, is_correct=False)
+        self._expected_labels = self._expected_labels * _FADING + weight * expected

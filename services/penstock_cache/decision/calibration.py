@@ -44,6 +44,7 @@ class Calibration:
     """
 
     def __init__(self, prior: CalibrationPrior) -> None:
+        self._noise = prior.noise
         self._knees = prior.knees
         self._mean = np.array(prior.mean, float)  # [num_weights]
         self._prior_variance = np.square(prior.deviation)
@@ -68,15 +69,36 @@ class Calibration:
         features = self._features(score)
         gain = self._covariance @ features  # [num_weights]
         prior = self.logit(score, effect)
-        mode = _mode(prior, is_correct=is_correct, weight=weight)
-        chance = sigmoid(mode)
-        curvature = weight * chance * (1 - chance)
+        mode = self._mode(prior, is_correct=is_correct, weight=weight)
+        curvature = weight * self._likelihood(mode, is_correct=is_correct)[1]
         shrinkage = curvature / (1 + curvature * prior.variance)
         shift = (mode - prior.mean) / prior.variance
         self._mean += gain * shift
         self._covariance -= np.outer(gain, gain) * shrinkage
         self._fade()
         return Effect(effect.mean + effect.variance * shift, effect.variance * (1 - effect.variance * shrinkage))
+
+    def _mode(self, prior: Logit, *, is_correct: bool, weight: float) -> float:
+        """Mode of a Gaussian times the likelihood of one label, along the logit: Fisher's scoring."""
+        mode = prior.mean
+        for _ in range(_NEWTON_STEPS):
+            slope, information = self._likelihood(mode, is_correct=is_correct)
+            step = weight * slope - (mode - prior.mean) / prior.variance
+            step /= weight * information + 1 / prior.variance
+            mode += step
+            if abs(step) < _CONVERGED:
+                break
+        return mode
+
+    def _likelihood(self, logit: float, *, is_correct: bool) -> tuple[float, float]:
+        """Slope of the log likelihood of a label over the logit, and the information (Fisher's) of any label there."""
+        chance = sigmoid(logit)
+        seen = self._noise.chance(chance, is_correct=True)
+        # Without noise the quotient is 1, also where both of its sides vanish.
+        gain = (
+            self._noise.signal * chance * (1 - chance) / (seen * (1 - seen)) if self._noise.signal < 1 else 1.0
+        )  # of the logit of what is seen over the logit of what is
+        return gain * (is_correct - seen), gain * gain * seen * (1 - seen)
 
     def _fade(self) -> None:
         room = np.clip(self._prior_variance - np.diag(self._covariance), 0, None)
@@ -93,16 +115,3 @@ def sigmoid(logit: float) -> float:
         return 1 / (1 + math.exp(-logit))
     odds = math.exp(logit)
     return odds / (1 + odds)
-
-
-def _mode(prior: Logit, *, is_correct: bool, weight: float) -> float:
-    """Mode of a Gaussian times one logistic likelihood: Newton on a concave function of one number."""
-    mode = prior.mean
-    for _ in range(_NEWTON_STEPS):
-        chance = sigmoid(mode)
-        slope = weight * (is_correct - chance) - (mode - prior.mean) / prior.variance
-        step = slope / (weight * chance * (1 - chance) + 1 / prior.variance)
-        mode += step
-        if abs(step) < _CONVERGED:
-            break
-    return mode

@@ -6,21 +6,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock_cache.decision.audits import Audits
-from penstock_cache.decision.calibration import Calibration
+from penstock_cache.decision.belief import Belief
 from penstock_cache.decision.calibration_prior import CalibrationPrior
 from penstock_cache.decision.candidate import Candidate
-from penstock_cache.decision.clusters import Clusters, ClusterState
 from penstock_cache.decision.decision import Decision, DecisionKind
 from penstock_cache.decision.error_account import ErrorAccount
 from penstock_cache.decision.error_estimate import ErrorEstimate
+from penstock_cache.decision.evidence import weigh
 from penstock_cache.decision.label import Label
-from penstock_cache.decision.lapses import Lapses
 from penstock_cache.decision.repeats import Repeats
 from penstock_cache.decision.risk_window import RiskWindow
-from penstock_cache.decision.staleness import Staleness
 from penstock_cache.decision.tuning import Tuning
 
-_BOUND_DEVIATIONS = 1.645
 _MIN_ERROR_RATE = 1e-6
 _EVEN = 0.5
 
@@ -30,6 +27,7 @@ class _Assessment:
     """The best candidate: where it stands, what is known, and what is thought of it."""
 
     index: int
+    score: float
     probability: float
     error_bound: float
 
@@ -59,18 +57,16 @@ class Decider:
         prior = prior or CalibrationPrior()
         self._tuning = tuning or Tuning()
         self._rng = rng
-        self._calibration = Calibration(prior)
-        self._clusters = Clusters(capacity=self._tuning.max_clusters, deviation=prior.cluster_deviation)
-        self._staleness = Staleness()
-        self._lapses = Lapses(share=prior.lapse_share, num_labels=prior.lapse_labels)
-        self._audits = Audits()
+        self._evidence = prior.evidence
+        self._belief = Belief(prior, max_clusters=self._tuning.max_clusters)
+        self._audits = Audits(prior.noise)
         self._window = RiskWindow(self._tuning.window)
         self._repeats = Repeats(capacity=self._tuning.max_prompts)
         self._accounts: dict[int, ErrorAccount] = {}
         self.estimate = ErrorEstimate()
 
     def __repr__(self) -> str:
-        return f"Decider(clusters={len(self._clusters)}, accounts={self._accounts})"
+        return f"Decider(clusters={self._belief.num_clusters}, accounts={self._accounts})"
 
     def assess(self, candidates: Sequence[Candidate], *, max_error_rate: float, prompt_key: bytes = b"") -> Decision:
         """What `decide` would say were the request not drawn for an audit. Changes nothing."""
@@ -115,33 +111,19 @@ class Decider:
             self._learn(label)
 
     def _learn(self, label: Label) -> None:
-        known = self._clusters.state(label.cluster, label.time_s)
-        logit = self._calibration.logit(label.score, known.effect)
-        sound = (1 - self._lapses.share) * logit.probability
-        chance = self._staleness.chance(known.checked_s, known.stale_chance)
-        stale = self._staleness.update(chance, sound, is_correct=label.is_correct)
-        if known.stale_chance < _EVEN and sound > _EVEN:
-            self._staleness.learn(
-                checked_s=known.checked_s, now_s=label.time_s, probability=sound, is_correct=label.is_correct
-            )
+        lesson = self._belief.learn(label)
         if label.propensity < 1:
-            wrong = 0.0 if label.is_correct else 1 - stale
-            self._audits.learn(risk=1 - (1 - chance) * sound, wrong=wrong, propensity=label.propensity)
-        lapse = self._lapses.learn(probability=logit.probability, is_correct=label.is_correct, weight=1 - stale)
-        weight = (1 - stale) * (1 - lapse)
-        effect = self._calibration.learn(label.score, known.effect, is_correct=label.is_correct, weight=weight)
-        self._clusters.put(label.cluster, ClusterState(effect, label.time_s, stale))
+            wrong = 0.0 if label.is_correct else 1 - lesson.stale
+            self._audits.learn(risk=1 - lesson.probability, wrong=wrong, propensity=label.propensity)
 
     def _best(self, candidates: Sequence[Candidate]) -> _Assessment:
-        assessed = [self._assess_one(index, candidate) for index, candidate in enumerate(candidates)]
+        outdated = [self._belief.outdated(each.cluster, each.created_s) for each in candidates]
+        assessed = []
+        for evidence in weigh(candidates, outdated, self._evidence):
+            candidate = candidates[evidence.index]
+            probability, lower = self._belief.assess(candidate.cluster, evidence.score, candidate.created_s)
+            assessed.append(_Assessment(evidence.index, evidence.score, probability, 1 - lower))
         return max(assessed, key=lambda each: each.probability)
-
-    def _assess_one(self, index: int, candidate: Candidate) -> _Assessment:
-        known = self._clusters.state(candidate.cluster, candidate.created_s)
-        sound = 1 - self._staleness.chance(known.checked_s, known.stale_chance)
-        sound *= 1 - self._lapses.share
-        logit = self._calibration.logit(candidate.score, known.effect)
-        return _Assessment(index, sound * logit.probability, 1 - sound * logit.lower(_BOUND_DEVIATIONS))
 
     def _stake(self, best: _Assessment, prompt_key: bytes) -> float:
         """Risk that a prompt has run up since it was last explored, were it served now."""
@@ -169,6 +151,7 @@ class Decider:
             return Decision(
                 DecisionKind.EXPLORE,
                 decision.index,
+                decision.score,
                 decision.probability,
                 decision.error_bound,
                 decision.propensity,
@@ -178,4 +161,4 @@ class Decider:
 
 
 def _decision(kind: DecisionKind, best: _Assessment, propensity: float, reason: str) -> Decision:
-    return Decision(kind, best.index, best.probability, best.error_bound, propensity, reason)
+    return Decision(kind, best.index, best.score, best.probability, best.error_bound, propensity, reason)

@@ -18,6 +18,7 @@ class Decision:
     Attributes:
         kind: SERVE its answer, or EXPLORE: let the model answer, compare the two, and report a `Label`.
         index: of the chosen candidate among those that were offered.
+        score: logit that its answer serves, by the scores of all; what its label carries.
         probability: estimated, that its answer serves the prompt.
         error_bound: upper bound of the probability that it does not, from how much is known.
         propensity: the probability with which such a request is explored; below one where the candidate is good enough
@@ -27,6 +28,7 @@ class Decision:
 
     kind: DecisionKind
     index: int
+    score: float
     probability: float
     error_bound: float
     propensity: float

@@ -9,7 +9,7 @@ class Label:
 
     Attributes:
         cluster: of the stored answer.
-        score: the verifier's logit that it serves the prompt.
+        score: the decision's, that it serves the prompt.
         is_correct: whether it would have.
         propensity: the probability with which such a request is explored, in (0, 1].
         time_s: when it was seen, in seconds since the epoch.

@@ -5,6 +5,8 @@ altogether leaves a floor, and the best scores are where most hits are. The floo
 counts for it as far as it says something of it (its Fisher information, next to that of a plain draw).
 """
 
+from penstock_cache.decision.label_noise import LabelNoise
+
 
 class Lapses:
     """The share of pairs whose scores mean nothing.
@@ -12,10 +14,12 @@ class Lapses:
     Args:
         share: believed before anything was learned.
         num_labels: how many labels that belief is worth.
+        noise: of the labels.
         memory: how many labels are remembered.
     """
 
-    def __init__(self, *, share: float, num_labels: float, memory: float = 2000.0) -> None:
+    def __init__(self, *, share: float, num_labels: float, noise: LabelNoise, memory: float = 2000.0) -> None:
+        self._noise = noise
         self._lapsed = share * num_labels
         self._sound = (1 - share) * num_labels
         self._memory = memory
@@ -34,9 +38,9 @@ class Lapses:
             weight: less than 1 where another reason for a failure is likely.
         """
         share = self.share
-        failing = share + (1 - share) * (1 - probability)
-        lapse = 0.0 if is_correct else share / failing
-        information = probability**2 * share * (1 - share) / (failing * (1 - failing))
+        chance = self._noise.chance((1 - share) * probability, is_correct=is_correct)
+        lapse = share * self._noise.chance(0.0, is_correct=is_correct) / chance
+        information = (self._noise.signal * probability) ** 2 * share * (1 - share) / (chance * (1 - chance))
         self._lapsed += weight * information * lapse
         self._sound += weight * information * (1 - lapse)
         excess = (self._lapsed + self._sound) / self._memory

@@ -9,13 +9,18 @@ A failed check need not be a change; how likely it was to fail anyway decides ho
 import numpy as np
 from numpy.typing import NDArray
 
+from penstock_cache.decision.label_noise import LabelNoise
+
 _CHECKS_A_BIN = 16
 _NUM_ROUNDS = 8
 _PRIOR_EVENTS = 0.01
 _PRIOR_EXPOSURE = 5.0
-# How often a label says "correct" though the answer has changed.
+# How often an answer that has changed is right all the same.
 _MISSED = 0.03
 _MAX_RATIO = 1000.0
+# By how much, in log likelihood, changes must explain the checks better than none, to be believed as likely as not: so
+# many bins explain something of any checks.
+_PRICE = 3.0
 # From here on a check is news that cannot wait for its bin to fill.
 _SURPRISE = 2.0
 
@@ -24,10 +29,12 @@ class Staleness:
     """Estimates from recent labels how many answers change.
 
     Args:
+        noise: of the labels.
         capacity: how many checks are looked back.
     """
 
-    def __init__(self, *, capacity: int = 512) -> None:
+    def __init__(self, noise: LabelNoise, *, capacity: int = 512) -> None:
+        self._noise = noise
         self._begin_s = np.zeros(capacity)
         self._end_s = np.zeros(capacity)
         self._ratio = np.zeros(capacity)  # likelihood of what the check showed, changed to unchanged
@@ -48,7 +55,7 @@ class Staleness:
 
     def update(self, chance: float, probability: float, *, is_correct: bool) -> float:
         """Probability that an answer is outdated, after a label; `probability`: that it serves if it is not."""
-        odds = chance * likelihood_ratio(probability, is_correct=is_correct)
+        odds = chance * self._likelihood_ratio(probability, is_correct=is_correct)
         return odds / (odds + 1 - chance) if chance < 1 else 1.0
 
     def learn(self, *, checked_s: float, now_s: float, probability: float, is_correct: bool) -> None:
@@ -56,7 +63,7 @@ class Staleness:
         slot = self._num_checks % len(self._ratio)
         self._begin_s[slot] = checked_s
         self._end_s[slot] = now_s
-        self._ratio[slot] = likelihood_ratio(probability, is_correct=is_correct)
+        self._ratio[slot] = self._likelihood_ratio(probability, is_correct=is_correct)
         self._num_checks += 1
         self._num_unread += 1
         if self._num_unread >= _CHECKS_A_BIN or self._ratio[slot] > _SURPRISE:
@@ -81,12 +88,14 @@ class Staleness:
             changed = -np.expm1(-accumulated)
             responsibility = changed * ratio / (changed * ratio + 1 - changed)
             hazard = (_PRIOR_EVENTS + hazard * (exposure.T @ (responsibility / accumulated))) / total
+        changed = -np.expm1(-(exposure @ hazard))
+        gain = float(np.log1p(changed * (ratio - 1)).sum()) - _PRICE
+        hazard = hazard / (1 + np.exp(-max(-_PRICE, min(_PRICE, gain))))
         self._edges_s = edges
         self._hazard = np.concatenate(([0.0], np.cumsum(hazard)))
 
-
-def likelihood_ratio(probability: float, *, is_correct: bool) -> float:
-    """How much likelier a label is of a changed answer than of an unchanged one."""
-    seen_changed = _MISSED if is_correct else 1 - _MISSED
-    seen_unchanged = probability if is_correct else 1 - probability
-    return min(_MAX_RATIO, seen_changed / max(seen_unchanged, 1e-9))
+    def _likelihood_ratio(self, probability: float, *, is_correct: bool) -> float:
+        """How much likelier a label is of a changed answer than of an unchanged one."""
+        seen_changed = self._noise.chance(_MISSED, is_correct=is_correct)
+        seen_unchanged = self._noise.chance(probability, is_correct=is_correct)
+        return min(_MAX_RATIO, seen_changed / max(seen_unchanged, 1e-9))

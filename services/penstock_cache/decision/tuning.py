@@ -16,9 +16,9 @@ class Tuning:
         max_prompts: of how many served prompts it is known how often.
     """
 
-    safety: float = 0.9
+    safety: float = 0.8
     window: int = 1000
     horizon: int = 5000
-    stake_of_repeat: float = 0.5
+    stake_of_repeat: float = 1.0
     max_clusters: int = 20_000
     max_prompts: int = 20_000

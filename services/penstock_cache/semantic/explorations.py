@@ -13,7 +13,7 @@ class Exploration:
         tenant, model, exact_digest: of the request that explores; an answer to another one proves nothing.
         entry_id: of the candidate.
         cluster: of the candidate.
-        score: the verifier's logit.
+        score: logit that it serves, by what decided.
         propensity: the probability with which such a candidate is explored; below one where it is an audit.
     """
 

@@ -19,7 +19,8 @@ class Judgement:
         match: the chosen one.
         outcome: SERVE, EXPLORE, or MISS.
         reason: in a few words.
-        probability: that its answer serves.
+        score: logit that its answer serves, by what decided.
+        probability: the same as a probability, by what was learned.
         error_bound: of the probability that it does not, where the bound decided.
         propensity: the probability with which such a request is explored.
     """
@@ -27,6 +28,7 @@ class Judgement:
     match: Match
     outcome: Outcome
     reason: str
+    score: float
     probability: float
     error_bound: float | None = None
     propensity: float = 1.0
@@ -66,7 +68,7 @@ def _by_threshold(matches: Sequence[Match], policy: Policy) -> Judgement:
         name, value = "score", probability_of(best)
     is_served = value >= policy.value
     reason = f"{name} {value:.3f} {'reaches' if is_served else 'is below'} the threshold of {policy.value:g}"
-    return Judgement(best, Outcome.SERVE if is_served else Outcome.MISS, reason, probability_of(best))
+    return Judgement(best, Outcome.SERVE if is_served else Outcome.MISS, reason, best.score, probability_of(best))
 
 
 def _by_decision(matches: Sequence[Match], decision: Decision) -> Judgement:
@@ -74,6 +76,7 @@ def _by_decision(matches: Sequence[Match], decision: Decision) -> Judgement:
         matches[decision.index],
         Outcome.SERVE if decision.kind is DecisionKind.SERVE else Outcome.EXPLORE,
         decision.reason,
+        decision.score,
         decision.probability,
         decision.error_bound,
         decision.propensity,

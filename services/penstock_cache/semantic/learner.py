@@ -73,7 +73,7 @@ class Learner:
                 exact_digest=question.exact_digest,
                 entry_id=judgement.match.neighbour.entry_id,
                 cluster=judgement.match.neighbour.cluster,
-                score=judgement.match.score,
+                score=judgement.score,
                 propensity=judgement.propensity,
             )
         )

@@ -8,6 +8,7 @@ import pytest
 from penstock_cache.decision.calibration import Calibration, sigmoid
 from penstock_cache.decision.calibration_prior import CalibrationPrior
 from penstock_cache.decision.effect import Effect
+from penstock_cache.decision.label_noise import LabelNoise
 
 _NO_EFFECT = Effect(0.0, 1e-9)
 
@@ -60,11 +61,36 @@ def test_a_cluster_with_failures_is_doubted_and_one_that_proved_right_is_not() -
     assert chances[2] - chances[0] > 0.3
 
 
-def test_a_step_is_the_exact_posterior_of_one_label() -> None:
-    """Along the line of the logit: compared with a sum over a fine grid."""
-    prior = CalibrationPrior(mean=(0.0, 0.0), deviation=(1.0, 1e-6), knees=())
+@pytest.mark.parametrize("is_correct", [True, False])
+@pytest.mark.parametrize("noise", [LabelNoise(), LabelNoise(0.1, 0.03)])
+def test_a_step_goes_to_the_mode_of_the_posterior_of_one_label(noise: LabelNoise, is_correct: bool) -> None:
+    """Along the line of the logit: compared with a fine grid."""
+    prior = CalibrationPrior(mean=(0.5, 0.0), deviation=(1.0, 1e-6), knees=(), noise=noise)
     calibration = Calibration(prior)
-    calibration.learn(0.0, Effect(0.0, 1e-12), is_correct=True, weight=1.0)
+    calibration.learn(0.0, Effect(0.0, 1e-12), is_correct=is_correct, weight=1.0)
     grid = [step / 1000 for step in range(-6000, 6001)]
-    mode = max(grid, key=lambda logit: -logit * logit / 2 + math.log(sigmoid(logit)))
-    assert calibration.logit(0.0, Effect(0.0, 0.0)).mean == pytest.approx(mode, abs=1e-3)
+
+    def posterior(logit: float) -> float:
+        return math.log(noise.chance(sigmoid(logit), is_correct=is_correct)) - (logit - 0.5) ** 2 / 2
+
+    assert calibration.logit(0.0, Effect(0.0, 0.0)).mean == pytest.approx(max(grid, key=posterior), abs=1e-3)
+
+
+def test_noisy_labels_do_not_take_the_trust_from_what_is_right() -> None:
+    """One in twenty says "wrong" of pairs that are all right: as many as the comparison of answers errs."""
+    chances = []
+    for noise in (LabelNoise(), LabelNoise(0.05, 0.05)):
+        calibration = Calibration(CalibrationPrior(noise=noise))
+        for number in range(600):
+            calibration.learn(4.0, _NO_EFFECT, is_correct=number % 20 != 7, weight=1.0)
+        chances.append(calibration.logit(4.0, _NO_EFFECT).probability)
+    assert chances[0] < 0.96
+    assert chances[1] > 0.98
+
+
+def test_more_failures_than_noise_explains_are_believed() -> None:
+    """Noise is no excuse for a verifier that is wrong in one case of four."""
+    calibration = Calibration(CalibrationPrior(noise=LabelNoise(0.05, 0.05)))
+    for number in range(600):
+        calibration.learn(4.0, _NO_EFFECT, is_correct=number % 4 != 0, weight=1.0)
+    assert calibration.logit(4.0, _NO_EFFECT).probability == pytest.approx((0.75 - 0.05) / 0.9, abs=0.04)

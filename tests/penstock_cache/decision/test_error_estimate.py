@@ -6,6 +6,7 @@ import pytest
 
 from penstock_cache.decision.audits import Audits
 from penstock_cache.decision.error_estimate import ErrorEstimate, lower_bound, upper_bound
+from penstock_cache.decision.label_noise import LabelNoise
 
 
 def _estimate(seed: int, *, num_requests: int = 4000) -> tuple[ErrorEstimate, int, bool]:
@@ -46,12 +47,12 @@ def test_bounds_enclose_a_count_and_close_in() -> None:
 
 def test_audits_that_find_more_errors_than_expected_raise_all_risks() -> None:
     """And none found, where some were expected, lowers them."""
-    audits = Audits()
+    audits = Audits(LabelNoise())
     assert audits.correction == 1.0
     for _ in range(20):
         audits.learn(risk=0.05, wrong=0.2, propensity=0.03)
     assert audits.correction > 1.5
-    calm = Audits()
+    calm = Audits(LabelNoise())
     for _ in range(60):
         calm.learn(risk=0.05, wrong=0.0, propensity=0.03)
     assert calm.correction < 0.6
@@ -59,6 +60,14 @@ def test_audits_that_find_more_errors_than_expected_raise_all_risks() -> None:
 
 def test_what_is_riskier_is_audited_oftener() -> None:
     """There the errors are."""
-    audits = Audits()
+    audits = Audits(LabelNoise())
     assert audits.rate(0.0) == 0.01
     assert audits.rate(0.09) > 4 * audits.rate(0.0)
+
+
+def test_audits_that_noise_explains_change_no_risk() -> None:
+    """One in ten is labelled wrong, as labels are: neither are risks raised for it, nor lowered for less."""
+    audits = Audits(LabelNoise(0.1, 0.1))
+    for number in range(100):
+        audits.learn(risk=0.03, wrong=float(number % 10 == 0), propensity=0.03)
+    assert audits.correction == 1.0

@@ -4,12 +4,13 @@ import random
 
 import pytest
 
+from penstock_cache.decision.label_noise import LabelNoise
 from penstock_cache.decision.lapses import Lapses
 
 
 def test_a_floor_is_found_below_mistakes_that_scores_foresee() -> None:
     """Labels of good and of middling candidates, a tenth of which fail for no reason of the score."""
-    lapses, rng = Lapses(share=0.003, num_labels=100), random.Random(1)
+    lapses, rng = Lapses(share=0.003, num_labels=100, noise=LabelNoise()), random.Random(1)
     for _ in range(3000):
         probability = rng.choice([0.99, 0.7])
         is_correct = rng.random() < 0.9 * probability
@@ -19,7 +20,7 @@ def test_a_floor_is_found_below_mistakes_that_scores_foresee() -> None:
 
 def test_mistakes_that_scores_foresee_are_no_lapses() -> None:
     """Else hard traffic would take the trust from easy traffic."""
-    lapses, rng = Lapses(share=0.003, num_labels=100), random.Random(2)
+    lapses, rng = Lapses(share=0.003, num_labels=100, noise=LabelNoise()), random.Random(2)
     for _ in range(2000):
         lapses.learn(probability=0.7, is_correct=rng.random() < 0.7, weight=1.0)
     assert lapses.share < 0.01
@@ -28,7 +29,9 @@ def test_mistakes_that_scores_foresee_are_no_lapses() -> None:
 def test_a_failure_at_the_top_is_likelier_a_lapse_than_one_in_the_middle() -> None:
     """So it does not bend the curve for all scores."""
     chances = [
-        Lapses(share=0.01, num_labels=100).learn(probability=probability, is_correct=False, weight=1.0)
+        Lapses(share=0.01, num_labels=100, noise=LabelNoise()).learn(
+            probability=probability, is_correct=False, weight=1.0
+        )
         for probability in (0.999, 0.7)
     ]
     assert chances[0] > 0.9
