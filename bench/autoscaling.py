@@ -149,7 +149,8 @@ def main() -> None:
     steps = [count for index, count in enumerate(wanted) if index == 0 or wanted[index - 1] != count]
     waits = sorted(each["ttft_s"] for each in run.requests)
     print(f"{len(run.requests)} answered, {len(run.failures)} failed; replicas wanted: {' '.join(map(str, steps))}")
-    print(f"time to first token: p50 {waits[len(waits) // 2]:.2f} s, p95 {waits[int(len(waits) * 0.95)]:.2f} s")
+    if waits:
+        print(f"time to first token: p50 {waits[len(waits) // 2]:.2f} s, p95 {waits[int(len(waits) * 0.95)]:.2f} s")
     if options.json:
         options.json.write_text(json.dumps(asdict(run)))
     if options.plot:

@@ -29,7 +29,8 @@ def prepare_state(settings: WorkerSettings) -> None:
     """Writes the state that the fleet is to start with, before it does.
 
     Settings that are the last start's change nothing that was wanted since; others begin anew, and only adapters that
-    were loaded by hand, and are still there, are taken over. Those that the settings name are added.
+    were loaded by hand, and are still there, are taken over. Those that the settings name are added. A model that was
+    scaled to nothing by hand has the replicas of the settings again: whoever starts a fleet wants it to serve.
 
     Raises:
         InvalidArgumentError: a checkpoint, or an adapter that the settings name, is not there or cannot be served.
@@ -38,7 +39,7 @@ def prepare_state(settings: WorkerSettings) -> None:
     saved = file.read()
     digest = _digest(settings)
     if saved.settings_digest == digest and saved.spec.models:
-        spec = FleetSpec(models=tuple(_usable(saved.spec)))
+        spec = _with_replicas(FleetSpec(models=tuple(_usable(saved.spec))), settings)
     else:
         spec = _spec_of(settings, saved.spec.get(settings.model_name))
     spec = _with_adapters(spec, settings)
@@ -69,6 +70,13 @@ def _spec_of(settings: WorkerSettings, before: WantedModel | None) -> FleetSpec:
         "adapters": {} if before is None else _fitting(before.adapters, settings.model_dir),
     }
     return parse_spec({"models": [wanted]})
+
+
+def _with_replicas(spec: FleetSpec, settings: WorkerSettings) -> FleetSpec:
+    model = spec.get(settings.model_name)
+    if model is None or model.replicas or model.autoscale is not None:
+        return spec
+    return spec.replacing(changed_model(model, replicas=min(settings.replicas, model.max_replicas)))
 
 
 def _usable(spec: FleetSpec) -> list[WantedModel]:

@@ -65,6 +65,15 @@ def test_other_settings_begin_anew(start: Start, tmp_path: Path) -> None:
     assert start(model_name="other").spec.models[0].name == "other"
 
 
+def test_model_that_was_scaled_to_nothing_is_served_after_a_start(start: Start, tmp_path: Path) -> None:
+    """Or `penstock up` would wait for a replica that nobody wants. One that sleeps is woken by its first request."""
+    start()
+    want(tmp_path, replicas=0)
+    assert start().spec.models[0].replicas == 2
+    want(tmp_path, replicas=0, autoscale={}, min_replicas=0)
+    assert start().spec.models[0].replicas == 0
+
+
 def test_replicas_on_a_cluster_are_looked_for_again(start: Start, tmp_path: Path, monkeypatch: Any) -> None:
     """They outlive the process that started them."""
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
