@@ -16,7 +16,7 @@ from stack.running import RunningStack
 
 from penstock.inference.v1 import inference_pb2, inference_pb2_grpc
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import torch
 
 from penstock_worker.parallel.shared_region import NUM_SLOTS, SharedRegion
-from penstock_worker.parallel.waiting import wait_until
 
 
 class SharedMemoryGroup:
@@ -80,13 +79,9 @@ class SharedMemoryGroup:
         slot = self._slots[self.rank][index]
         slot[: own.nbytes].view(own.dtype).copy_(own)
         self._begun[self.rank].set(self._num_begun)
-        self._wait_for(self._num_begun)
+        for counter in self._others:
+            counter.wait_for(self._num_begun)
         if len(sizes) == 1:
             sizes = sizes * self.size
         itemsize = own.element_size()
         return [slots[index][: size * itemsize].view(own.dtype) for slots, size in zip(self._slots, sizes, strict=True)]
-
-    def _wait_for(self, num_begun: int) -> None:
-        for counter in self._others:
-            if counter.value < num_begun:
-                wait_until(lambda counter=counter: counter.value >= num_begun)  # type: ignore[misc]

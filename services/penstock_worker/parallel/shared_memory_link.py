@@ -3,7 +3,6 @@
 import torch
 
 from penstock_worker.parallel.shared_region import NUM_SLOTS, SharedRegion
-from penstock_worker.parallel.waiting import wait_until
 
 
 class SharedMemoryLink:
@@ -27,7 +26,7 @@ class SharedMemoryLink:
         """See `StageLink`."""
         for piece in self._pieces(hidden):
             number = self._sent.value
-            wait_until(lambda number=number: number - self._received.value < NUM_SLOTS)  # type: ignore[misc]
+            self._received.wait_for(number - NUM_SLOTS + 1)
             self._slots[number % NUM_SLOTS][: piece.nbytes].view(piece.dtype).copy_(piece)
             self._sent.set(number + 1)
 
@@ -35,7 +34,7 @@ class SharedMemoryLink:
         """See `StageLink`."""
         for piece in self._pieces(hidden):
             number = self._received.value
-            wait_until(lambda number=number: self._sent.value > number)  # type: ignore[misc]
+            self._sent.wait_for(number + 1)
             piece.copy_(self._slots[number % NUM_SLOTS][: piece.nbytes].view(piece.dtype))
             self._received.set(number + 1)
         return hidden

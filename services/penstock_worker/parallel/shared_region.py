@@ -1,15 +1,21 @@
 """Memory that the processes of one host share: it has no name, and is gone with the last of them."""
 
+import ctypes
 import mmap
 import os
 from dataclasses import dataclass
 
+from penstock_worker.parallel import futex
 from penstock_worker.parallel.topology import Topology
 
 _COUNTER_BYTES = 64  # a cache line of its own for each: one writer each
 _PAGE_BYTES = 4096
 NUM_SLOTS = 2
 """Of a member of a group, and of a link: one is read while the next is written."""
+# Some hundred microseconds.
+_NUM_SPINS = 500
+# Whoever has just gone to sleep may be overlooked, since writer and sleeper do not see each other's writes at once.
+_LONGEST_SLEEP_S = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class SharedRegion:
         self.layout = layout
         self._fd = fd
         self._counters = memoryview(memory).cast("q")
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
     @classmethod
     def create(cls, layout: Layout) -> "SharedRegion":
@@ -103,7 +110,8 @@ class SharedRegion:
 
     def counter(self, area: int, index: int = 0) -> "Counter":
         """A counter of the area at that offset."""
-        return Counter(self._counters, (area + index * _COUNTER_BYTES) // self._counters.itemsize)
+        offset = area + index * _COUNTER_BYTES
+        return Counter(self._counters, offset // self._counters.itemsize, self._address + offset)
 
     def slot_offset(self, area: int, index: int) -> int:
         """Where a slot of the area at that offset begins."""
@@ -111,13 +119,22 @@ class SharedRegion:
 
 
 class Counter:
-    """A number that one process writes and others read. x86-64 shows its writes to all in the order they were made."""
+    """A number that one process writes, only ever upwards, and others wait for.
 
-    __slots__ = ("_index", "_numbers")
+    Beside it stands whether one of them sleeps. x86-64 shows writes to all in the order they were made.
 
-    def __init__(self, numbers: memoryview, index: int) -> None:
+    Args:
+        numbers: the shared memory, as 64-bit numbers.
+        index: of the counter.
+        address: of the counter in this process.
+    """
+
+    __slots__ = ("_address", "_index", "_numbers")
+
+    def __init__(self, numbers: memoryview, index: int, address: int) -> None:
         self._numbers = numbers
         self._index = index
+        self._address = address
 
     @property
     def value(self) -> int:
@@ -126,4 +143,23 @@ class Counter:
 
     def set(self, value: int) -> None:
         """To be called by its one writer, after the data that the number speaks of."""
-        self._numbers[self._index] = value
+        numbers, index = self._numbers, self._index
+        numbers[index] = value
+        if numbers[index + 1]:
+            numbers[index + 1] = 0
+            futex.wake(self._address)
+
+    def wait_for(self, value: int) -> None:
+        """Returns once the number is `value` or more. For ever, if need be: a lifeline ends the process.
+
+        A peer that computes the same is done within microseconds, so it is looked for first. Then sleep is better: it
+        leaves the core to others, and whoever is woken comes before those who have computed all along.
+        """
+        numbers, index = self._numbers, self._index
+        for _ in range(_NUM_SPINS):
+            if numbers[index] >= value:
+                return
+            os.sched_yield()
+        while (found := numbers[index]) < value:
+            numbers[index + 1] = 1
+            futex.wait(self._address, found, _LONGEST_SLEEP_S)
