@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pgserver
+import psutil
 import psycopg
 from pgserver import _commands
 
@@ -31,6 +32,19 @@ class PostgresServer:
     def start(self) -> None:
         """Starts it again, where it was."""
         self._server.ensure_postgres_running()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Inside, all of it stands still: connections are there, and nothing answers."""
+        pid = int((self._server.pgdata / "postmaster.pid").read_text().splitlines()[0])
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.resume()
 
     def close(self) -> None:
         """Ends it for good."""

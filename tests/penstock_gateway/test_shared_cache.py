@@ -1,4 +1,4 @@
-"""Two gateways, each with a cache process of its own, over one Postgres that goes and comes back."""
+"""Two gateways, each with a cache process of its own, over one Postgres that goes, hangs and comes back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -61,11 +61,11 @@ def postgres() -> Iterator[PostgresServer]:
 async def instances(
     start: StartDeployment, postgres: PostgresServer, tmp_path: Path
 ) -> AsyncIterator[tuple[Instance, Instance]]:
-    """Two, with time enough for their lookups: lateness is no matter here."""
+    """Two, with time for their lookups that a busy machine needs."""
     async with AsyncExitStack() as stack:
         variables = environment(tmp_path, PENSTOCK_CACHE_POSTGRES_URL=postgres.url)
         caches = [await stack.enter_async_context(running(variables)) for _ in range(2)]
-        one, other = [Instance(await start(cache_address=each.address, cache_budget_s=10), each) for each in caches]
+        one, other = [Instance(await start(cache_address=each.address, cache_budget_s=3), each) for each in caches]
         yield one, other
         assert [cache.process.returncode for cache in caches] == [None, None], "nobody had to be started again"
 
@@ -83,6 +83,10 @@ async def test_gateways_share_answers_and_go_on_without_while_postgres_is_away(
     for each in instances:
         assert [await each.ask("first") for _ in range(8)] == [SKIPPED] * 8
     postgres.start()
+    for each in instances:
+        await each.until("first", HIT)
+    with postgres.frozen():
+        assert await asyncio.gather(*(each.ask("first") for each in instances)) == [SKIPPED, SKIPPED]
     for each in instances:
         await each.until("first", HIT)
     assert await other.ask("second") == MISS
