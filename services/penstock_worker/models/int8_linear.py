@@ -12,6 +12,7 @@ from penstock_worker.models.tensor_group import ALONE, TensorGroup, greatest
 _MAX_CODE = 127
 _MID_CODE = 128
 _SMALLEST_SCALE = 1e-30
+_ROWS_AT_ONCE = 512  # of a weight, so that little of it is there in several forms at once
 
 
 class Int8Kernel:
@@ -54,9 +55,12 @@ def int8_kernel(weight: torch.Tensor, bias: torch.Tensor | None, group: TensorGr
 
     Where `group` shares the inputs, that of the whole row; all of its processes make the kernel at once.
     """
-    wide = weight.float()
-    scales = greatest(wide.abs().amax(dim=1), group).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
-    codes = wide.div(scales.unsqueeze(1)).round_().to(torch.int8)
+    lows, highs = weight.aminmax(dim=1)
+    scales = greatest(torch.maximum(-lows, highs), group).div_(_MAX_CODE).clamp_(min=_SMALLEST_SCALE)
+    codes = torch.empty(weight.shape, dtype=torch.int8)
+    parts = (torch.split(tensor, _ROWS_AT_ONCE) for tensor in (weight, scales.unsqueeze(1), codes))
+    for part, part_scales, part_codes in zip(*parts, strict=True):
+        part_codes.copy_(part.float().div(part_scales).round_())
     return Int8Kernel(codes, scales, bias, group)
 
 

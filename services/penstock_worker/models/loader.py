@@ -1,17 +1,19 @@
 """Reads checkpoints: safetensors files only, one or many behind an index. Nothing is unpickled, ever."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from penstock_shared.errors import InvalidArgumentError
-from penstock_worker.models.cut import Cuts, sizes
+from penstock_worker.models.cut import Cuts
+from penstock_worker.models.mapped_file import MappedFile
 from penstock_worker.models.weight_files import first_names, weight_files
 
 _STORED_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+_MAX_READ_BYTES = 32 * 2**20
+_USUAL_ITEM_BYTES = 2
 
 Shape = tuple[int, ...]
 
@@ -28,20 +30,21 @@ class Checkpoint:
 
     def __init__(self, model_dir: Path) -> None:
         self.files = weight_files(model_dir)
-        self._readers: dict[str, Any] = {}
+        self._num_read_bytes = 0  # about, since the files were mapped
+        self._files: dict[str, MappedFile] = {}
         for path in self.files:
-            reader = _open(path)
-            self._readers.update(dict.fromkeys(reader.keys(), reader))
+            file = MappedFile(path)
+            self._files.update(dict.fromkeys(file.names, file))
 
     @property
     def names(self) -> Iterable[str]:
         """Of all tensors."""
-        return self._readers.keys()
+        return self._files.keys()
 
     @property
     def shapes(self) -> dict[str, Shape]:
         """Shape of each tensor."""
-        return {name: tuple(reader.get_slice(name).get_shape()) for name, reader in self._readers.items()}
+        return {name: file.shape(name) for name, file in self._files.items()}
 
     def stored_dtypes(self, of: Iterable[str] | None = None) -> set[torch.dtype]:
         """The dtypes that the tensors named by `of`, or all tensors, are stored in.
@@ -49,8 +52,8 @@ class Checkpoint:
         Raises:
             InvalidArgumentError: names a tensor of a dtype that is not supported.
         """
-        of = self._readers if of is None else of
-        names = {str(self._readers[name].get_slice(name).get_dtype()): name for name in of}
+        of = self._files if of is None else of
+        names = {self._files[name].dtype(name): name for name in of}
         for dtype, name in names.items():
             if dtype not in _STORED_DTYPES:
                 raise InvalidArgumentError(f"tensor {name} dtype", dtype, ", ".join(_STORED_DTYPES))
@@ -64,15 +67,14 @@ class Checkpoint:
         """None: no weight is rounded."""
 
     def read(self, name: str, cuts: Cuts) -> torch.Tensor:
-        """A part of a tensor as stored, on CPU; the shape of the whole was checked.
-
-        It may lie in the mapped file: copy what you keep. Of the file only the part is read.
-        """
-        if all(cut.is_whole for cut in cuts):
-            tensor: torch.Tensor = self._readers[name].get_tensor(name)
-            assert tensor.shape == sizes(cuts)
-            return tensor
-        return _taken(self._readers[name].get_slice(name), cuts)
+        """A part of a tensor as stored; see `MappedFile.read`."""
+        if self._num_read_bytes >= _MAX_READ_BYTES:
+            for file in self._files.values():
+                file.unmap()
+            self._num_read_bytes = 0
+        # Columns lie in all pages of a tensor.
+        self._num_read_bytes += cuts[0].length * math.prod(cut.size for cut in cuts[1:]) * _USUAL_ITEM_BYTES
+        return self._files[name].read(name, cuts)
 
 
 def compare_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], ignored: frozenset[str]) -> None:
@@ -98,22 +100,3 @@ def compare_shapes(found: Mapping[str, Shape], expected: Mapping[str, Shape], ig
     if told:
         allowed = f"the tensors that config.json implies; {told}"
         raise InvalidArgumentError("checkpoint tensors", f"{sum(map(len, faults.values()))} faults", allowed)
-
-
-def _taken(source: Any, cuts: Cuts) -> torch.Tensor:
-    """What `cuts` says of a tensor that is not read yet; along one dimension at most there are several runs."""
-    assert tuple(source.get_shape()) == sizes(cuts)
-    spans = [slice(cut.runs[0][0], cut.runs[-1][1]) for cut in cuts]
-    split = next((dim for dim, cut in enumerate(cuts) if len(cut.runs) > 1), None)
-    if split is None:
-        taken: torch.Tensor = source[tuple(spans)]
-        return taken
-    parts = [source[(*spans[:split], slice(*run), *spans[split + 1 :])] for run in cuts[split].runs]
-    return torch.cat(parts, dim=split)
-
-
-def _open(path: Path) -> Any:
-    try:
-        return safe_open(path, framework="pt", device="cpu")
-    except (OSError, SafetensorError) as error:
-        raise InvalidArgumentError(str(path), str(error), "a readable safetensors file") from None

@@ -17,6 +17,7 @@ from penstock_worker.models.rounded_weight import Grid, stacked
 from penstock_worker.models.shard import WHOLE, Shard
 from penstock_worker.models.shard_layout import shard_config, shard_layout
 from penstock_worker.models.tensor_group import ALONE, TensorGroup
+from penstock_worker.models.tensor_names import ExpertNames
 from penstock_worker.models.tensor_source import TensorSource
 
 
@@ -67,21 +68,27 @@ class WeightReader:
     def read(self) -> DecoderWeights:
         """All of them, in memory of their own."""
         names, shard = self._names, self._shard
-        embedding = self._vocabulary(f"{self._base}{names.embedding}.weight") if self._needs_embedding() else None
+        embedding, output_projection = self._ends()
         return DecoderWeights(
             dtype=self._dtype,
             device=self._device,
             first_token_id=self._layout.vocabulary.runs[0][0],
-            embedding=embedding if shard.is_first_stage else None,
+            embedding=embedding,
             positions=self._positions() if shard.is_first_stage else None,
             embedding_norm=self._norm(self._base, names.embedding_norm) if shard.is_first_stage else None,
-            layers=tuple(self._packed_layer(index) for index in self._layout.layers),
+            layers=tuple(self._layer(index) for index in self._layout.layers),
             final_norm=self._norm(self._base, names.final_norm) if shard.is_last_stage else None,
-            output_projection=self._output_projection(embedding) if shard.is_last_stage else None,
+            output_projection=output_projection,
         )
 
-    def _needs_embedding(self) -> bool:
-        return self._shard.is_first_stage or (self._shard.is_last_stage and self._config.has_tied_embeddings)
+    def _ends(self) -> tuple[torch.Tensor | None, Linear | None]:
+        """Embedding and output projection. Before the layers: they are the largest, plain and packed at once."""
+        shard, is_tied = self._shard, self._config.has_tied_embeddings
+        embedding = None
+        if shard.is_first_stage or (shard.is_last_stage and is_tied):
+            embedding = self._vocabulary(f"{self._base}{self._names.embedding}.weight")
+        projection = self._output_projection(embedding) if shard.is_last_stage else None
+        return (embedding if shard.is_first_stage else None), projection
 
     def _positions(self) -> torch.Tensor | None:
         if self._names.positions is None:
@@ -96,9 +103,7 @@ class WeightReader:
         else:
             name = f"{self._names.output_projection}.weight"
             projection = Linear(self._vocabulary(name), None, self._grid([(name, self._vocabulary_cuts)]))
-        if self._pack is not None:
-            self._pack(OUTPUT_PROJECTION, projection)
-        return projection
+        return self._packed(OUTPUT_PROJECTION, projection)
 
     def _vocabulary(self, name: str) -> torch.Tensor:
         return self._tensor(name, *self._vocabulary_cuts)
@@ -107,21 +112,19 @@ class WeightReader:
     def _vocabulary_cuts(self) -> Cuts:
         return self._layout.vocabulary, self._hidden
 
-    def _packed_layer(self, index: int) -> LayerWeights:
-        layer = self._layer(index)
+    def _packed(self, name: str, projection: Linear) -> Linear:
         if self._pack is not None:
-            for name, projection in layer.projections().items():
-                self._pack(name, projection)
-        return layer
+            self._pack(name, projection)
+        return projection
 
     def _layer(self, index: int) -> LayerWeights:
         names = self._names
         prefix = f"{self._base}{names.layers}.{index}."
         return LayerWeights(
             input_norm=self._required_norm(prefix, names.input_norm),
-            qkv=self._qkv(prefix),
+            qkv=self._packed("qkv", self._qkv(prefix)),
             qk_norm=self._qk_norm(prefix),
-            output=self._row_parallel(f"{prefix}{names.output}", self._layout.queries, self._config.has_output_bias),
+            output=self._packed("output", self._output(prefix)),
             attention_post_norm=self._norm(prefix, names.attention_post_norm),
             mlp_norm=self._norm(prefix, names.mlp_norm),
             mlp=self._experts(prefix) if self._has_experts(index) else self._dense_mlp(prefix),
@@ -138,6 +141,10 @@ class WeightReader:
         )
         assert weight is not None
         return Linear(weight, bias, None if linear.grid is None else linear.grid.select(self._qkv_order))
+
+    def _output(self, prefix: str) -> Linear:
+        stem = f"{prefix}{self._names.output}"
+        return self._row_parallel(stem, self._layout.queries, has_bias=self._config.has_output_bias)
 
     def _qk_norm(self, prefix: str) -> RmsNorm | None:
         if self._names.qk_norms is None:
@@ -159,17 +166,18 @@ class WeightReader:
         if config.is_gated:
             return self._gated_mlp(prefix, names.up, names.down, width)
         return PlainMlp(
-            self._linear(prefix, names.up, (width,), has_bias=config.has_mlp_bias),
-            self._row_parallel(f"{prefix}{names.down}", width, config.has_mlp_bias),
+            self._packed("up", self._linear(prefix, names.up, (width,), has_bias=config.has_mlp_bias)),
+            self._packed("down", self._row_parallel(f"{prefix}{names.down}", width, has_bias=config.has_mlp_bias)),
             self._activation,
         )
 
-    def _gated_mlp(self, prefix: str, up: tuple[str, ...], down: str, width: Cut) -> GatedMlp:
+    def _gated_mlp(self, prefix: str, up: tuple[str, ...], down: str, width: Cut, name: str = "") -> GatedMlp:
+        """`name` goes before the names of its projections."""
         has_bias = self._config.has_mlp_bias
         cuts = (joined((width, width)),) if len(up) == 1 else (width, width)
         return GatedMlp(
-            self._linear(prefix, up, cuts, has_bias=has_bias),
-            self._row_parallel(f"{prefix}{down}", width, has_bias),
+            self._packed(f"{name}gate_up", self._linear(prefix, up, cuts, has_bias=has_bias)),
+            self._packed(f"{name}down", self._row_parallel(f"{prefix}{down}", width, has_bias=has_bias)),
             self._activation,
         )
 
@@ -179,19 +187,21 @@ class WeightReader:
         assert names is not None
         shared = gate = None
         if names.shared is not None and config.shared_intermediate_size is not None:
-            gate = self._linear(prefix, (names.shared_gate,), (whole(1),))
-            shared = self._gated_mlp(f"{prefix}{names.shared}.", names.up, names.down, layout.shared_expert)
+            gate = self._packed("shared_gate", self._linear(prefix, (names.shared_gate,), (whole(1),)))
+            shared_prefix = f"{prefix}{names.shared}."
+            shared = self._gated_mlp(shared_prefix, names.up, names.down, layout.shared_expert, "shared.")
         return RoutedExperts(
-            router=self._linear(prefix, (names.router,), (whole(config.num_experts),)),
-            experts=tuple(
-                self._gated_mlp(f"{prefix}{names.experts}.{index}.", names.up, names.down, layout.expert)
-                for index in range(config.num_experts)
-            ),
+            router=self._packed("router", self._linear(prefix, (names.router,), (whole(config.num_experts),))),
+            experts=tuple(self._expert(prefix, names, index) for index in range(config.num_experts)),
             num_chosen=config.num_chosen,
             has_normalized_weights=config.has_normalized_weights,
             shared=shared,
             shared_gate=gate,
         )
+
+    def _expert(self, prefix: str, names: ExpertNames, index: int) -> GatedMlp:
+        own_prefix = f"{prefix}{names.experts}.{index}."
+        return self._gated_mlp(own_prefix, names.up, names.down, self._layout.expert, f"experts.{index}.")
 
     def _required_norm(self, prefix: str, name: str) -> Norm:
         norm = self._norm(prefix, name)
@@ -225,7 +235,7 @@ class WeightReader:
             bias = self._fused([self._source.read(f"{stem}.bias", (cut,)) for stem, cut in stems])
         return Linear(self._fused([self._weight(name, cuts) for name, cuts in parts]), bias, self._grid(parts))
 
-    def _row_parallel(self, stem: str, inputs: Cut, has_bias: bool) -> Linear:
+    def _row_parallel(self, stem: str, inputs: Cut, *, has_bias: bool) -> Linear:
         """A projection to hidden states, which are the sum of what the shards make of their inputs."""
         part: tuple[str, Cuts] = (f"{stem}.weight", (self._hidden, inputs))
         bias = None
@@ -245,7 +255,11 @@ class WeightReader:
         return self._source.read(name, cuts)
 
     def _fused(self, tensors: list[torch.Tensor]) -> torch.Tensor:
-        return torch.cat([tensor.to(self._dtype) for tensor in tensors]).to(self._device).contiguous()
+        lengths = [len(tensor) for tensor in tensors]
+        fused = torch.empty((sum(lengths), *tensors[0].shape[1:]), dtype=self._dtype, device=self._device)
+        for place, tensor in zip(torch.split(fused, lengths), tensors, strict=True):
+            place.copy_(tensor)
+        return fused
 
     def _tensor(self, name: str, *cuts: Cut) -> torch.Tensor:
         return self._source.read(name, cuts).to(self._device, self._dtype, copy=True)

@@ -9,10 +9,11 @@ from fakes.checkpoints import edit_config, save_checkpoint
 from fakes.plain_weights import plain_tensors
 from safetensors.torch import load_file, save_file
 
-from penstock_shared.errors import InvalidArgumentError
+from penstock_shared.errors import FailedPreconditionError, InvalidArgumentError
 from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.models.loader import Checkpoint
+from penstock_worker.models.mapped_file import MappedFile
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.weight_reader import WeightReader
 
@@ -139,3 +140,13 @@ def test_weights_outlive_the_file(model_dir: Path) -> None:
         file.seek(-path.stat().st_size // 2, 2)
         file.write(b"\xff" * (path.stat().st_size // 2))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(weights, before, strict=True))
+
+
+def test_file_that_changes_while_it_is_read_is_refused(model_dir: Path) -> None:
+    """Half of one model and half of another would run without a word."""
+    path = model_dir / "model.safetensors"
+    file = MappedFile(path)
+    path.write_bytes(path.read_bytes())
+    file.unmap()
+    with pytest.raises(FailedPreconditionError, match="changed while it was read"):
+        file.shape("model.norm.weight")

@@ -60,7 +60,7 @@ def test_layers_are_packed_as_they_are_read(tmp_path: Path) -> None:
         events.append(name)
 
     WeightReader(Watched(tmp_path), config, dtype=torch.float32, device=torch.device("cpu"), pack=pack).read()
-    assert events == 3 * ["read", "qkv", "output", "gate_up", "down"] + ["output_projection"]
+    assert events == ["output_projection"] + 3 * ["read", "qkv", "output", "gate_up", "down"]
 
 
 @pytest.mark.parametrize(("family", "base"), [("gpt2", "transformer."), ("bloom", "transformer.")])
