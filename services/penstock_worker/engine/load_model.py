@@ -20,7 +20,6 @@ from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
 from penstock_worker.models.shard import WHOLE, Shard
 from penstock_worker.models.shard_layout import shard_config, shard_layout
 from penstock_worker.models.shard_memory import Precision
-from penstock_worker.models.split_check import check_split
 from penstock_worker.models.tensor_check import check_tensors
 from penstock_worker.models.tensor_group import ALONE, TensorGroup
 from penstock_worker.models.weight_files import check_one_set_of_weights
@@ -82,11 +81,10 @@ def load_own(
 
 
 def _check_memory(model_config: DecoderConfig, config: EngineConfig, shard: Shard, numbers: Precision) -> None:
-    """Shards of one host share its memory; who starts them sees to that."""
-    device = choose_device(config.device)
-    if isinstance(config.quantize, str) and (shard.is_whole or device.type == "cuda"):
+    """Whether a shard's weights fit into what is free; that several of one host do together, nobody says here."""
+    if isinstance(config.quantize, str):
         setting = Setting(shard.tp_size, shard.num_stages, config.quantize)
-        check_memory(model_config, setting, numbers, available_bytes=free_bytes(device))
+        check_memory(model_config, setting, numbers, available_bytes=free_bytes(choose_device(config.device)))
 
 
 def load_foreign(
@@ -95,11 +93,8 @@ def load_foreign(
     architecture: str,
     model_config: ForeignConfig,
     config: EngineConfig,
-    *,
-    shard: Shard = WHOLE,
 ) -> RunnableModel:
-    """Another model, on transformers' own module, which is imported only then; in one piece."""
-    check_split(model_config, tensor_parallel=shard.tp_size, pipeline_parallel=shard.num_stages)
+    """Another model, on transformers' own module, which is imported only then; in one piece, see `check_split`."""
     try:
         from penstock_worker.engine.foreign_model import load_foreign_model  # noqa: PLC0415 it takes seconds and memory
     except ModuleNotFoundError as error:

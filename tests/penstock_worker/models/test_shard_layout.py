@@ -14,10 +14,12 @@ from fakes.thread_group import thread_groups
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.models.cut import Cuts, sizes
 from penstock_worker.models.decoder_config import DecoderConfig
+from penstock_worker.models.foreign_config import ForeignConfig
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.shard import Shard
 from penstock_worker.models.shard_layout import shard_layout
+from penstock_worker.models.split_check import check_split
 from penstock_worker.models.weight_reader import WeightReader
 
 Reads = list[tuple[str, Cuts]]
@@ -136,3 +138,11 @@ def test_too_many_shards_are_refused(shard: Shard, field: str, allowed: str, tmp
     with pytest.raises(InvalidArgumentError, match=allowed) as caught:
         shard_layout(_config(tmp_path, _QWEN2_HALF_B), shard)
     assert caught.value.field == field
+
+
+def test_models_of_transformers_run_in_one_piece() -> None:
+    """Its modules are not ours to cut; to run the whole of it in every shard would be worse than an error."""
+    check_split(ForeignConfig(100, 512), tensor_parallel=1, pipeline_parallel=1)
+    for ways in ((2, 1), (1, 2)):
+        with pytest.raises(InvalidArgumentError, match=r"1 for a model of no family of docs/models.md"):
+            check_split(ForeignConfig(100, 512), tensor_parallel=ways[0], pipeline_parallel=ways[1])
