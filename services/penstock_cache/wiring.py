@@ -14,7 +14,7 @@ from penstock_cache import convert
 from penstock_cache.decision.calibration_prior import CalibrationPrior
 from penstock_cache.decision.decider import Decider
 from penstock_cache.decision.label_noise import LabelNoise
-from penstock_cache.semantic.answer_comparison import AnswerComparison
+from penstock_cache.semantic.answers.comparison import AnswerComparison
 from penstock_cache.semantic.batched_encoder import BatchedEncoder
 from penstock_cache.semantic.cosine_verifier import CosineVerifier
 from penstock_cache.semantic.deciders import Deciders

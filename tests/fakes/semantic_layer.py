@@ -11,7 +11,7 @@ from penstock_cache.decision.candidate import Candidate
 from penstock_cache.decision.decision import Decision, DecisionKind
 from penstock_cache.decision.error_estimate import ErrorEstimate
 from penstock_cache.decision.label import Label
-from penstock_cache.semantic.answer_comparison import AnswerComparison
+from penstock_cache.semantic.answers.comparison import AnswerComparison
 from penstock_cache.semantic.cosine_verifier import CosineVerifier
 from penstock_cache.semantic.deciders import Deciders
 from penstock_cache.semantic.explorations import Explorations

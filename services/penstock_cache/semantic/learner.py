@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock_cache.decision.label import Label
-from penstock_cache.semantic.answer_comparison import AnswerComparison
+from penstock_cache.semantic.answers.comparison import AnswerComparison
 from penstock_cache.semantic.deciders import Deciders
 from penstock_cache.semantic.explorations import Exploration, Explorations
 from penstock_cache.semantic.judgement import Judgement
@@ -94,7 +94,7 @@ class Learner:
             return None
         try:
             if is_equivalent is None:
-                is_equivalent = await self._compare(exploration, texts)
+                is_equivalent = await self._compare(exploration, texts, question.prompt)
             if is_equivalent is None:
                 return None
             await self._learn(exploration, is_correct=is_equivalent)
@@ -103,9 +103,11 @@ class Learner:
             return None
         return Settlement(is_equivalent, exploration.cluster if is_equivalent else None)
 
-    async def _compare(self, exploration: Exploration, texts: Sequence[str]) -> bool | None:
+    async def _compare(self, exploration: Exploration, texts: Sequence[str], prompt: str) -> bool | None:
         entry = await self._store.entry(exploration.tenant, exploration.entry_id)
-        return None if entry is None else await self._comparison.are_equivalent(texts, self._texts_of(entry.answer))
+        if entry is None:
+            return None
+        return await self._comparison.are_equivalent(texts, self._texts_of(entry.answer), question=prompt)
 
     async def _learn(self, exploration: Exploration, *, is_correct: bool) -> None:
         label = Label(
