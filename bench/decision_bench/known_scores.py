@@ -36,7 +36,8 @@ class KnownScores:
         """What the service makes of each prompt."""
         ordered = sorted(texts, key=len)
         batches = [ordered[start : start + _BATCH] for start in range(0, len(ordered), _BATCH)]
-        return {text: made for batch in batches for text, made in zip(batch, self._encoder.run(batch), strict=True)}
+        made = {text: each for batch in batches for text, each in zip(batch, self._encoder.run(batch), strict=True)}
+        return {text: self._judged(each) for text, each in made.items()}
 
     def scores(self, query: EncodedPrompt, candidates: Sequence[EncodedPrompt], clusters: Sequence[str]) -> list[float]:
         """As `Verifier` has it."""
@@ -51,6 +52,12 @@ class KnownScores:
                 self.keep()
         found: list[float] = json.loads(self._known[question])
         return found
+
+    def _judged(self, made: EncodedPrompt | UnreadablePromptError) -> EncodedPrompt | UnreadablePromptError:
+        if isinstance(made, UnreadablePromptError):
+            return made
+        refusal = self._verifier.refusal(made)
+        return UnreadablePromptError(refusal) if refusal else made
 
     def keep(self) -> None:
         """Writes what is new."""

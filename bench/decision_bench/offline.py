@@ -8,12 +8,14 @@ from decision_bench.known_scores import KnownScores
 from decision_bench.service_cache import Seen, ServiceCache
 
 from penstock.bench.cache.answers import Answers, draw_changing
+from penstock.bench.cache.cache_client import OwnCount
 from penstock.bench.cache.error_sequence import error_over_time
-from penstock.bench.cache.figures import ReplayFigures, compute_figures
-from penstock.bench.cache.oracle import oracle_hit_rate
-from penstock.bench.cache.paraphrases import ParaphraseSet
-from penstock.bench.cache.policy import Policy, PolicyKind
+from penstock.bench.cache.figures import compute_figures
+from penstock.bench.cache.oracle import oracle_answered_rate, oracle_hit_rate
+from penstock.bench.cache.paraphrases import Paraphrase, ParaphraseSet
+from penstock.bench.cache.policy import Policy, PolicyKind, policies_to_compare
 from penstock.bench.cache.replay import Replay
+from penstock.bench.cache.session import PolicyResult, RunResult
 from penstock.bench.cache.settings import ReplaySettings
 from penstock.bench.cache.traffic import make_traffic
 from penstock_cache.decision.decider import Decider
@@ -36,8 +38,9 @@ class OfflineBench:
         self._prompts = self._scores.encode([prompt.text for prompt in data.prompts])
         self._make = make
 
-    def run(self, settings: ReplaySettings) -> tuple[dict[str, object], list[Seen]]:
-        """The figures of one replay, and what was decided on."""
+    def run(self, settings: ReplaySettings) -> tuple[RunResult, list[Seen]]:
+        """The figures of a run, and what was decided on."""
+        policy = Policy(PolicyKind.MAX_ERROR_RATE, settings.max_error_rate)
         traffic = make_traffic(
             self._data.prompts, settings.traffic, num_requests=settings.num_requests, seed=settings.seed
         )
@@ -45,11 +48,25 @@ class OfflineBench:
         answers = Answers(
             self._data.answers, changing=changing, change_at=len(traffic) // 2, is_reworded=False, seed=settings.seed
         )
+        others = policies_to_compare(settings.max_error_rate) if settings.is_compared else []
+        (main, seen), *compared = [self._replay(settings, each, traffic, answers) for each in (policy, *others)]
+        result = RunResult(
+            main,
+            error_over_time(main.figures.was_wrong, settings.max_error_rate),
+            tuple(each for each, _ in compared),
+            oracle_hit_rate(traffic, answers),
+            oracle_answered_rate(traffic, answers),
+        )
+        return result, seen
+
+    def _replay(
+        self, settings: ReplaySettings, policy: Policy, traffic: list[Paraphrase], answers: Answers
+    ) -> tuple[PolicyResult, list[Seen]]:
         cache = ServiceCache(self._make(random.Random(settings.seed)), self._prompts, self._scores)
         replay = Replay(
             cache,
             tenant="",
-            policy=Policy(PolicyKind.MAX_ERROR_RATE, settings.max_error_rate),
+            policy=policy,
             answers=answers,
             labels=settings.labels,
             label_noise=settings.label_noise,
@@ -62,29 +79,13 @@ class OfflineBench:
             num_semantic_lookups=cache.num_semantic_lookups,
             max_error_rate=settings.max_error_rate,
         )
-        found = {
-            "max_error_rate": settings.max_error_rate,
-            "seed": settings.seed,
-            **_fields(figures, settings.max_error_rate),
-            "oracle_hit_rate": oracle_hit_rate(traffic, answers),
-            "num_audits": cache.num_audits,
-            "estimated_error_rate": cache.decider.estimate.error_rate(),
-        }
-        return found, cache.seen
-
-
-def _fields(figures: ReplayFigures, max_error_rate: float) -> dict[str, object]:
-    sequence = error_over_time(figures.was_wrong, max_error_rate)
-    drift = figures.drift
-    return {
-        "hit_rate": figures.hit_rate,
-        "error_rate": figures.error_rate,
-        "wrong_per_served": figures.wrong_per_served,
-        "num_wrong": figures.num_wrong,
-        "num_semantic_lookups": figures.num_semantic_lookups,
-        "num_exact_hits": figures.num_exact_hits,
-        "servable_rate": figures.servable_rate,
-        "max_lower_after_first": sequence.max_lower_after_first,
-        "max_upper_after_first": sequence.max_upper_after_first,
-        "drift": None if drift is None else [drift.num_lookups, drift.num_wrong, drift.num_until_under],
-    }
+        estimate = cache.decider.estimate
+        own_count = OwnCount(
+            num_semantic_lookups=cache.num_semantic_lookups,
+            num_audits=cache.num_audits,
+            num_semantic_failures=0,
+            error_rate=estimate.error_rate(),
+            error_rate_bound=estimate.error_rate_bound(),
+            wrong_per_served=None,
+        )
+        return PolicyResult(policy, figures, own_count), cache.seen

@@ -7,7 +7,8 @@ from decision_bench.known_scores import KnownScores
 from numpy.typing import NDArray
 
 from penstock.bench.cache.cache_client import Kept, Looked, Outcome
-from penstock.bench.cache.policy import Policy
+from penstock.bench.cache.policy import Policy, PolicyKind
+from penstock_cache.decision.calibration import sigmoid
 from penstock_cache.decision.candidate import Candidate
 from penstock_cache.decision.decider import Decider
 from penstock_cache.decision.decision import Decision, DecisionKind
@@ -82,8 +83,16 @@ class ServiceCache:
         if not near:
             return Looked(Outcome.MISS, "", b"", "no prompt that was answered is near")
         names = [self._clusters[place] for place in near]
-        scores = self._scores.scores(encoded, [self._stored[place] for place in near], names)
+        stored = [self._stored[place] for place in near]
+        is_scored = policy.kind is not PolicyKind.MIN_SIMILARITY
+        scores = self._scores.scores(encoded, stored, names) if is_scored else [0.0] * len(near)
         found = sorted(zip(scores, names, near, strict=True), key=lambda each: -each[0])
+        if policy.kind is not PolicyKind.MAX_ERROR_RATE:
+            similarities = [float(self._stored[place].vector @ encoded.vector) for *_, place in found]
+            return self._by_threshold(policy, found, similarities)
+        return self._by_decision(prompt, policy, found)
+
+    def _by_decision(self, prompt: str, policy: Policy, found: list[tuple[float, str, int]]) -> Looked:
         candidates = [Candidate(name, score, self._created_s[place]) for score, name, place in found]
         self.seen.append(Seen(prompt, candidates, [self._stored[place].text for *_, place in found]))
         decision = self.decider.decide(candidates, max_error_rate=policy.value, prompt_key=prompt.encode())
@@ -97,6 +106,13 @@ class ServiceCache:
             b"" if is_served else b"explore",
             decision.reason,
         )
+
+    def _by_threshold(self, policy: Policy, found: list[tuple[float, str, int]], similarities: list[float]) -> Looked:
+        values = similarities if policy.kind is PolicyKind.MIN_SIMILARITY else [sigmoid(score) for score, *_ in found]
+        best = max(range(len(found)), key=lambda index: values[index])
+        if values[best] < policy.value:
+            return Looked(Outcome.MISS, "", b"", "below the threshold")
+        return Looked(Outcome.SEMANTIC_HIT, self._stored[found[best][2]].text, b"", "")
 
     def put(
         self,

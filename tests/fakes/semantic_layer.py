@@ -27,6 +27,7 @@ class ObedientDecider:
 
     Attributes:
         kind: of every decision.
+        score: of every decision.
         propensity: of every decision.
         labels: what it was taught.
         bounds: the `max_error_rate` of each decision.
@@ -34,6 +35,7 @@ class ObedientDecider:
 
     def __init__(self) -> None:
         self.kind = DecisionKind.EXPLORE
+        self.score = 1.5
         self.propensity = 1.0
         self.labels: list[Label] = []
         self.bounds: list[float] = []
@@ -47,7 +49,7 @@ class ObedientDecider:
 
     def assess(self, candidates: Sequence[Candidate], *, max_error_rate: float, prompt_key: bytes = b"") -> Decision:
         """As told."""
-        return Decision(self.kind, 0, candidates[0].score, 0.75, 0.5, self.propensity, f"told to {self.kind.name}")
+        return Decision(self.kind, 0, self.score, 0.75, 0.5, self.propensity, f"told to {self.kind.name}")
 
     def learn(self, label: Label) -> None:
         """Remembers it."""

@@ -108,7 +108,7 @@ async def test_a_near_prompt_is_explored_and_what_the_model_says_is_learned(serv
     stored = await service.put(NEAR, "paris.", exploration_token=explored.exploration_token)
     assert (stored.is_stored, stored.is_equivalent) == (True, True)
     (label,) = service.parts.decider.labels
-    assert (label.cluster, label.is_correct, label.propensity) == (first.entry_id, True, 1.0)
+    assert (label.cluster, label.score, label.is_correct, label.propensity) == (first.entry_id, 1.5, True, 1.0)
     (kept,) = await service.store.labels("acme", "m")
     assert kept.label == label
     explained = await service.stub.Explain(cache_pb2.ExplainRequest(key=key("capital of france"), max_error_rate=0.1))

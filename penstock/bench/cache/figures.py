@@ -95,6 +95,11 @@ class ReplayFigures:
         """Right ones among semantic hits."""
         return None if self.wrong_per_served is None else 1 - self.wrong_per_served
 
+    @property
+    def answered_rate(self) -> float | None:
+        """Hits of both kinds among all requests."""
+        return _share(self.num_exact_hits + self.num_hits, self.num_requests)
+
 
 def compute_figures(
     records: Sequence[LookupRecord], *, num_semantic_lookups: int, max_error_rate: float

@@ -21,3 +21,9 @@ def oracle_hit_rate(traffic: Sequence[Paraphrase], answers: Answers) -> float | 
         elif stored[truth] != prompt.text:
             num_hits += 1
     return num_hits / (num_hits + num_misses) if traffic else None
+
+
+def oracle_answered_rate(traffic: Sequence[Paraphrase], answers: Answers) -> float | None:
+    """Its answers from the cache, exact repeats among them, a request; None of no request."""
+    truths = {answers.truth(prompt.class_name, index) for index, prompt in enumerate(traffic)}
+    return 1 - len(truths) / len(traffic) if traffic else None

@@ -37,6 +37,7 @@ def report_fields(settings: ReplaySettings, environment: dict[str, Any], result:
     return {
         **_policy_fields(result.main),
         "oracle_hit_rate": result.oracle_hit_rate,
+        "oracle_answered_rate": result.oracle_answered_rate,
         "labels": asdict(figures.labels),
         "confidence_sequence": asdict(result.sequence) | {"num_first": NUM_FIRST},
         "drift": None if figures.drift is None else asdict(figures.drift),
@@ -75,6 +76,7 @@ def _policy_fields(result: PolicyResult) -> dict[str, Any]:
         "wrong_per_served": figures.wrong_per_served,
         "precision": figures.precision,
         "servable_rate": figures.servable_rate,
+        "answered_rate": figures.answered_rate,
         "latency_ms": _milliseconds(figures.latency_s),
         "exact_latency_ms": _milliseconds(figures.exact_latency_s),
         **_counts(figures),

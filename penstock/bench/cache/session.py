@@ -10,7 +10,7 @@ from penstock.bench.cache.answers import Answers, draw_changing
 from penstock.bench.cache.cache_client import CacheClient, Outcome, OwnCount
 from penstock.bench.cache.error_sequence import ErrorSequence, error_over_time
 from penstock.bench.cache.figures import ReplayFigures, compute_figures
-from penstock.bench.cache.oracle import oracle_hit_rate
+from penstock.bench.cache.oracle import oracle_answered_rate, oracle_hit_rate
 from penstock.bench.cache.paraphrases import Paraphrase, ParaphraseSet
 from penstock.bench.cache.policy import Policy, PolicyKind, policies_to_compare
 from penstock.bench.cache.replay import Replay
@@ -69,6 +69,7 @@ class RunResult:
     sequence: ErrorSequence
     compared: tuple[PolicyResult, ...]
     oracle_hit_rate: float | None
+    oracle_answered_rate: float | None
 
 
 class CacheBench:
@@ -117,7 +118,13 @@ class CacheBench:
             results.append(self._replay(policy, (number, len(policies)), on_progress))
         main, *compared = results
         sequence = error_over_time(main.figures.was_wrong, self._settings.max_error_rate)
-        return RunResult(main, sequence, tuple(compared), oracle_hit_rate(self._traffic, self._answers))
+        return RunResult(
+            main,
+            sequence,
+            tuple(compared),
+            oracle_hit_rate(self._traffic, self._answers),
+            oracle_answered_rate(self._traffic, self._answers),
+        )
 
     def _replay(self, policy: Policy, place: tuple[int, int], on_progress: Callable[[Progress], None]) -> PolicyResult:
         with self._tenant() as tenant:

@@ -78,7 +78,8 @@ def test_every_request_is_judged_by_its_class(bench: Bench, server: WordCache) -
     assert fields["hit_rate"] == fields["num_semantic_hits"] / 7
     assert fields["error_rate"] == fields["num_wrong"] / 6
     assert fields["precision"] == 1 - fields["wrong_per_served"]
-    assert fields["oracle_hit_rate"] == 4 / 7
+    assert fields["oracle_hit_rate"] == fields["oracle_answered_rate"] == 4 / 7
+    assert fields["answered_rate"] == fields["hit_rate"]
     assert 0 < fields["latency_ms"]["p50"] <= fields["latency_ms"]["p99"]
     assert (fields["num_audits"], fields["service_estimate"]["error_rate_bound"]) == (3, 0.5)
     assert (fields["seed"], fields["settings"]["traffic"]) == (5, "uniform")

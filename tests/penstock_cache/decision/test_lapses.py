@@ -36,3 +36,11 @@ def test_a_failure_at_the_top_is_likelier_a_lapse_than_one_in_the_middle() -> No
     ]
     assert chances[0] > 0.9
     assert chances[1] < 0.05
+
+
+def test_wrong_labels_that_noise_explains_are_no_lapses() -> None:
+    """One in twenty of the best candidates is labelled wrong, as labels are: there is no floor of mistakes."""
+    lapses, rng = Lapses(share=0.003, num_labels=100, noise=LabelNoise(0.05, 0.05)), random.Random(3)
+    for _ in range(3000):
+        lapses.learn(probability=0.999, is_correct=rng.random() > 0.05, weight=1.0)
+    assert lapses.share < 0.01

@@ -5,7 +5,7 @@ import pytest
 from penstock.bench.cache.answers import Answers
 from penstock.bench.cache.cache_client import Outcome
 from penstock.bench.cache.figures import LabelCounts, ReplayFigures, compute_figures, num_until_under
-from penstock.bench.cache.oracle import oracle_hit_rate
+from penstock.bench.cache.oracle import oracle_answered_rate, oracle_hit_rate
 from penstock.bench.cache.paraphrases import Paraphrase
 from penstock.bench.cache.record import ErrorKind, Labelling, LookupRecord
 
@@ -52,6 +52,7 @@ def test_rates_have_the_denominators_that_they_are_defined_by() -> None:
     assert figures.miss_reasons == {"why": 1}
     assert figures.hit_rate == pytest.approx(4 / 9)
     assert figures.servable_rate == pytest.approx(8 / 9)
+    assert figures.answered_rate == pytest.approx(6 / 11)
     assert (figures.error_rate, figures.wrong_per_served, figures.precision) == (2 / 8, 0.5, 0.5)
     assert figures.errors == {"family": 1, "domain": 0, "across": 1, "stale": 0, "foreign": 0}
 
@@ -108,3 +109,4 @@ def test_oracle_hits_all_but_the_first_prompt_of_each_answer_and_its_repeats() -
     assert oracle_hit_rate(traffic, unchanged) == 3 / 5
     assert oracle_hit_rate(traffic, changing) == 3 / 6
     assert oracle_hit_rate([], unchanged) is None
+    assert (oracle_answered_rate(traffic, unchanged), oracle_answered_rate(traffic, changing)) == (5 / 7, 4 / 7)
