@@ -81,6 +81,13 @@ class DemandMeter:
 
 
 def models_coming(directory: Directory) -> Sequence[str]:
-    """Those that requests may wait for: replicas are being started, or a request brings one up."""
-    states = (ReplicaState.PLACING, ReplicaState.LOADING)
-    return [*directory.asleep, *(replica.model for replica in directory.replicas if replica.state in states)]
+    """Those that requests may wait for: replicas are being started, or a request brings one up.
+
+    One that is placed and says something waits for resources, and nobody knows how long.
+    """
+    starting = (
+        replica.model
+        for replica in directory.replicas
+        if replica.state is ReplicaState.LOADING or (replica.state is ReplicaState.PLACING and not replica.detail)
+    )
+    return [*directory.asleep, *starting]

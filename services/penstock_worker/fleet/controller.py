@@ -25,6 +25,7 @@ from penstock_worker.fleet.supervisor import ReplicaProcess
 
 # As long as a gateway lets a request take by default.
 _DRAIN_LIMIT_S = 600.0
+_STOP_MARGIN_S = 10.0
 # For what changes without an event: time passes.
 _TICK_S = 1.0
 
@@ -41,6 +42,7 @@ class FleetController:
         check_model: raises `InvalidArgumentError` for a model that cannot run here.
         drain_limit_s: how long a replica that goes may work on what it has.
         clock: monotonic seconds.
+        stop_margin_s: a replica that has not ended so long after its limit is ended by force.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class FleetController:
         check_model: Callable[[WantedModel], None] = lambda _: None,
         drain_limit_s: float = _DRAIN_LIMIT_S,
         clock: Callable[[], float] = time.monotonic,
+        stop_margin_s: float = _STOP_MARGIN_S,
     ) -> None:
         self._file = state_file
         self._directory = directory
@@ -71,6 +74,7 @@ class FleetController:
             directory=directory,
             prepare=self._catalog.prepare,
             on_change=self._has_news.set,
+            stop_margin_s=stop_margin_s,
         )
 
     @property
@@ -126,7 +130,7 @@ class FleetController:
             FailedPreconditionError: a replica cannot load an adapter.
         """
         async with self._lock:
-            found = [await self._check(model, f"spec.models[{index}]") for index, model in enumerate(spec.models)]
+            found = [await self._check(model, f"models[{index}]") for index, model in enumerate(spec.models)]
             adapters = [await self._catalog.prepare_adapters(model) for model in spec.models]
             for model, checkpoint, its_adapters in zip(spec.models, found, adapters, strict=True):
                 self._catalog.put(model, checkpoint, its_adapters)

@@ -12,8 +12,6 @@ from penstock_worker.fleet.spec import ReplicaShape
 from penstock_worker.fleet.state_file import KnownReplica
 from penstock_worker.fleet.supervisor import ReplicaProcess, ReplicaSupervisor
 
-# A replica that does not even end in order is ended by force.
-_STOP_MARGIN_S = 10.0
 _SERVING = (ReplicaState.READY, ReplicaState.DRAINING)
 _BEING_LOOKED_AT = (ReplicaState.UNSPECIFIED, ReplicaState.PLACING, ReplicaState.LOADING)
 
@@ -42,6 +40,7 @@ class Members:
         directory: told of every stage of each.
         prepare: brings a replica of a model to what it needs besides before it serves.
         on_change: called after each change.
+        stop_margin_s: a replica that has not ended so long after its limit is ended by force.
     """
 
     def __init__(
@@ -51,11 +50,13 @@ class Members:
         directory: FleetDirectory,
         prepare: Callable[[str, ReplicaProcess], Awaitable[None]],
         on_change: Callable[[], None],
+        stop_margin_s: float,
     ) -> None:
         self._make_process = make_process
         self._directory = directory
         self._prepare = prepare
         self._on_change = on_change
+        self._stop_margin_s = stop_margin_s
         self._members: dict[str, _Member] = {}
         self._log = get_logger("fleet")
 
@@ -123,10 +124,12 @@ class Members:
                 self.drain(replica_id, limit_s)
         ends = [member.end for member in self._members.values() if member.end is not None]
         if ends:
-            _, late = await asyncio.wait(ends, timeout=limit_s + _STOP_MARGIN_S)
+            _, late = await asyncio.wait(ends, timeout=limit_s + self._stop_margin_s)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        for member in list(self._members.values()):
+            await member.supervisor.process.remove()
 
     def _add(self, known: KnownReplica, spec: ModelSpec, *, is_being_found: bool) -> _Member:
         process = self._make_process(known.replica_id, known.model, known.shape)
@@ -159,7 +162,7 @@ class Members:
         """Whatever happens, it is removed and forgotten."""
         replica_id = member.known.replica_id
         try:
-            await asyncio.wait_for(stopping, limit_s + _STOP_MARGIN_S)
+            await asyncio.wait_for(stopping, limit_s + self._stop_margin_s)
         except TimeoutError:
             self._log.error("a replica did not end in time", replica=replica_id)
             await member.supervisor.process.remove()

@@ -36,6 +36,7 @@ class Fleet:
             directory=directory,
             make_process=replicas.make,
             clock=lambda: self.now_s,
+            stop_margin_s=0.2,
         )
         self.server = FleetServer(self.controller, directory, tracer=Tracer("fleet"), credential=CREDENTIAL)
         self.address = ""
@@ -188,6 +189,17 @@ async def test_drained_replica_is_replaced_first(fleet: Fleet) -> None:
     await fleet.stub.Drain(request)
     await fleet.until_states(tiny_1=READY, tiny_2=READY)
     assert fleet.replicas.by_id["tiny-0"].calls == ["load", "stop 7", "remove"]
+
+
+async def test_fleet_that_stops_leaves_no_replica_behind(fleet: Fleet) -> None:
+    """Not even one that was draining, with ten minutes to go: on a cluster it would outlive its fleet."""
+    await fleet.start()
+    await fleet.until_states(tiny_0=READY, tiny_1=READY)
+    fleet.replicas.by_id["tiny-1"].may_finish.clear()
+    await fleet.stub.Scale(fleet_pb2.ScaleRequest(model="tiny", num_replicas=1))
+    await fleet.until_states(tiny_0=READY, tiny_1=DRAINING)
+    await fleet.server.stop(0.0)
+    assert fleet.replicas.living == []
 
 
 async def test_several_models_are_served_and_removed(fleet: Fleet, checkpoints: dict[str, Path]) -> None:

@@ -115,6 +115,7 @@ def test_nothing_is_drained_before_it_is_known_what_serves() -> None:
     found = [running(0, LOADING, is_being_found=True), running(1, LOADING, is_being_found=True)]
     assert actions(wanted(1, NEW), *found) == []
     assert actions(wanted(4), *found) == ["+m-2", "+m-3"]
+    assert actions(wanted(1), running(0), running(1, LOADING, is_being_found=True)) == []
 
 
 @pytest.mark.parametrize("seed", range(40))
