@@ -1,5 +1,6 @@
 """Builds an engine from a checkpoint directory."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,13 +38,19 @@ from penstock_worker.models.revision import weights_revision
 from penstock_worker.models.split_check import check_split
 
 
-def build_engine(model_dir: Path, config: EngineConfig, team: Team | None = None) -> tuple[Engine, LoadedModel]:
+def build_engine(
+    model_dir: Path,
+    config: EngineConfig,
+    team: Team | None = None,
+    tell_share: Callable[[float], None] = lambda _: None,
+) -> tuple[Engine, LoadedModel]:
     """Loads the checkpoint in `model_dir` and sizes the KV cache.
 
     Args:
         model_dir: of the checkpoint.
         config: what the operator set.
         team: the processes that hold the model together; None: this one alone.
+        tell_share: gets the share of the weights that has been read, from 0 to 1.
 
     Raises:
         InvalidArgumentError: the checkpoint or a setting is not supported; says what is.
@@ -58,7 +65,7 @@ def build_engine(model_dir: Path, config: EngineConfig, team: Team | None = None
     checkpoint = Checkpoint(model_dir)
     if isinstance(model_config, DecoderConfig):
         group = team.connect(choose_device(config.device))
-        model = team.staged(load_own(checkpoint, model_config, config, team.shard, group))
+        model = team.staged(load_own(checkpoint, model_config, config, team.shard, group, tell_share=tell_share))
     else:
         model = load_foreign(model_dir, checkpoint, architecture, model_config, config)
     draft = _load_draft(model_dir, model, config)

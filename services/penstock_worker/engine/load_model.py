@@ -1,10 +1,12 @@
 """Loads the model of a checkpoint into memory: on our own decoder, or on transformers' own module."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from penstock_shared.errors import InvalidArgumentError
 from penstock_worker.engine.engine_config import EngineConfig
+from penstock_worker.engine.load_share import PackedShare
 from penstock_worker.engine.memory import free_bytes
 from penstock_worker.models.adapters import AdapterBank
 from penstock_worker.models.arithmetic import choose_arithmetic
@@ -32,6 +34,8 @@ def load_own(
     config: EngineConfig,
     shard: Shard = WHOLE,
     group: TensorGroup = ALONE,
+    *,
+    tell_share: Callable[[float], None] = lambda _: None,
 ) -> RunnableModel:
     """A model of one of the families, on our own decoder, or what a shard holds of it.
 
@@ -41,6 +45,7 @@ def load_own(
         config: how it runs; for all shards the same.
         shard: what is loaded.
         group: of the shard's stage; its members load at the same time.
+        tell_share: gets the share that has been read, from 0 to 1.
 
     Returns:
         The model. Its shape is the shard's, but for the vocabulary; its `num_parameters` are the whole model's.
@@ -56,12 +61,13 @@ def load_own(
     num_parameters = check_tensors(source, model_config)
     _check_memory(model_config, config, shard, precision(dtype, device))
     arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
+    share = PackedShare(arithmetic.pack, num_parameters / (shard.tp_size * shard.num_stages), tell_share)
     weights = WeightReader(
         source,
         model_config,
         dtype=dtype,
         device=device,
-        pack=arithmetic.pack,
+        pack=share.pack,
         activations=arithmetic.activations,
         shard=shard,
         group=group,

@@ -25,7 +25,7 @@ from penstock_worker.fleet.supervisor import ReplicaProcess
 
 # As long as a gateway lets a request take by default.
 _DRAIN_LIMIT_S = 600.0
-_STOP_MARGIN_S = 10.0
+_STOP_MARGIN_S = 3.0
 # For what changes without an event: time passes.
 _TICK_S = 1.0
 

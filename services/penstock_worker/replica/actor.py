@@ -135,7 +135,7 @@ class ReplicaActor:
 
         self._progress.enter("reading weights")
         team = None if self._rendezvous is None else self._gather(self._rendezvous)
-        return build_engine(self._settings.model_dir, engine_config(self._settings), team)
+        return build_engine(self._settings.model_dir, engine_config(self._settings), team, self._progress.advance)
 
     def _gather(self, rendezvous: Rendezvous) -> "ShardTeam":
         """The shards that follow this process, as soon as all have joined."""

@@ -46,6 +46,16 @@ def test_plan_is_readable(checkpoint: Callable[[str], Path]) -> None:
     ]
 
 
+@pytest.mark.parametrize("family", ["llama", "mixtral"])
+def test_loading_tells_how_far_it_is(family: str, checkpoint: Callable[[str], Path]) -> None:
+    """Large weights take minutes: an operator sees that it goes on. The embedding is read first, and not counted."""
+    shares: list[float] = []
+    build_engine(checkpoint(family), EngineConfig(device="cpu", quantize="int8"), tell_share=shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) > 4
+    assert 0.5 < shares[-1] <= 1.0
+
+
 @pytest.mark.parametrize(("quantize", "shown"), [("int8", "w8a8|w8a7"), ("int4", r"w4g32\+w8a[78]")])
 def test_quantized_model_says_so(quantize: str, shown: str, checkpoint: Callable[[str], Path]) -> None:
     """It is smaller, and an operator sees by the plan what he runs."""
