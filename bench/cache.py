@@ -5,18 +5,14 @@ python bench/cache.py
 
 import asyncio
 import hashlib
-import json
-import os
 import random
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-import grpc
+from cache_bench.running_cache import Stub, running_cache
 
-from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock.cache.v1 import cache_pb2
 from penstock.types.v1 import types_pb2
 
 _NUM_ENTRIES = 10_000
@@ -35,23 +31,7 @@ def key(name: object) -> cache_pb2.CacheKey:
     return cache_pb2.CacheKey(tenant="bench", exact_digest=hashlib.sha256(str(name).encode()).digest())
 
 
-@asynccontextmanager
-async def running_cache(state_dir: str) -> AsyncIterator["cache_pb2_grpc.CacheServiceAsyncStub"]:
-    """The service in a process of its own."""
-    told = {"PENSTOCK_CACHE_BIND": "127.0.0.1:0", "PENSTOCK_LOG_JSON": "1", "PENSTOCK_STATE_DIR": state_dir}
-    command = (sys.executable, "-m", "penstock_cache")
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | told, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        event = json.loads(await process.stderr.readline())
-        async with grpc.aio.insecure_channel(event["address"]) as channel:
-            yield cache_pb2_grpc.CacheServiceStub(channel)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub") -> float:
+async def fill(stub: Stub) -> float:
     """Stores all answers, some at once; returns answers per second."""
     begin_s = time.perf_counter()
     for first in range(0, _NUM_ENTRIES, _CONCURRENCY):
@@ -60,7 +40,7 @@ async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub") -> float:
     return _NUM_ENTRIES / (time.perf_counter() - begin_s)
 
 
-async def latencies_ms(stub: "cache_pb2_grpc.CacheServiceAsyncStub", make_key: MakeKey) -> list[float]:
+async def latencies_ms(stub: Stub, make_key: MakeKey) -> list[float]:
     """Durations of lookups one after the other, sorted."""
     found = []
     for _ in range(_NUM_LOOKUPS):
@@ -70,7 +50,7 @@ async def latencies_ms(stub: "cache_pb2_grpc.CacheServiceAsyncStub", make_key: M
     return sorted(found)
 
 
-async def lookups_per_s(stub: "cache_pb2_grpc.CacheServiceAsyncStub", make_key: MakeKey) -> float:
+async def lookups_per_s(stub: Stub, make_key: MakeKey) -> float:
     """How many are answered when some are always under way."""
     begin_s = time.perf_counter()
 
@@ -93,7 +73,7 @@ async def main() -> None:
         return key(randomness.random())
 
     with tempfile.TemporaryDirectory() as state_dir:
-        async with running_cache(state_dir) as stub:
+        async with running_cache(state_dir, {"PENSTOCK_CACHE_SEMANTIC": "0"}) as (stub, _):
             print(f"put, {_CONCURRENCY} at once: {await fill(stub):.0f} answers/s")
             for name, make_key in (("hit", present), ("miss", absent)):
                 found = await latencies_ms(stub, make_key)

@@ -7,26 +7,24 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import random
 import secrets
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
-import grpc
+from cache_bench.running_cache import Stub, running_cache
 
-from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock.cache.v1 import cache_pb2
 from penstock.types.v1 import types_pb2
 
 _CONTEXT = bytes(32)
-_LOADING = "the encoder is being loaded"
+# An attempt that is cut off proves nothing.
+_SETTINGS = {"PENSTOCK_CACHE_SEMANTIC": "1", "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "5"}
 _NUM_PERMUTATIONS = 2_000
 _CONCURRENCY = 4
 _THINGS = ("order", "contract", "router", "invoice", "ticket", "refund", "parcel", "account", "card", "policy")
@@ -51,7 +49,6 @@ _SUFFIX_WORDS = (
     "]](",
     "regardless",
 )
-Stub = cache_pb2_grpc.CacheServiceStub
 
 
 @dataclass
@@ -96,7 +93,7 @@ class Victim:
         entry_ids: of these.
     """
 
-    def __init__(self, stub: "Stub", num_prompts: int) -> None:
+    def __init__(self, stub: Stub, num_prompts: int) -> None:
         self._stub = stub
         self.tenant = f"victim-{secrets.token_hex(4)}"
         self.prompts = make_prompts(num_prompts, random.Random(self.tenant))
@@ -134,7 +131,7 @@ def key(tenant: str, prompt: str) -> cache_pb2.CacheKey:
 
 
 async def put(
-    stub: "Stub", tenant: str, prompt: str, *, token: bytes = b"", is_equivalent: bool | None = None
+    stub: Stub, tenant: str, prompt: str, *, token: bytes = b"", is_equivalent: bool | None = None
 ) -> cache_pb2.PutResponse:
     """Stores an answer that tells whose it is."""
     choice = cache_pb2.CachedChoice(text=f"{tenant}: {prompt}", finish_reason=types_pb2.FINISH_REASON_STOP)
@@ -146,7 +143,7 @@ async def put(
     )
 
 
-async def look_up(stub: "Stub", tenant: str, prompt: str, **policy: float) -> cache_pb2.LookupResponse:
+async def look_up(stub: Stub, tenant: str, prompt: str, **policy: float) -> cache_pb2.LookupResponse:
     """Looks a prompt up."""
     return await stub.Lookup(cache_pb2.LookupRequest(key=key(tenant, prompt), **policy))
 
@@ -163,7 +160,7 @@ class Attacker:
         attempts: so far.
     """
 
-    def __init__(self, stub: "Stub", victim: Victim, rng: random.Random) -> None:
+    def __init__(self, stub: Stub, victim: Victim, rng: random.Random) -> None:
         self._stub = stub
         self._victim = victim
         self._rng = rng
@@ -237,7 +234,7 @@ class Attacker:
         return answer.entry_id in self._victim.entry_ids or any(self._victim.tenant in text for text in texts)
 
 
-async def time_lookups(stub: "Stub", num_pairs: int, rng: random.Random) -> Timing:
+async def time_lookups(stub: Stub, num_pairs: int, rng: random.Random) -> Timing:
     """Lets an attacker look up, in random order and once each, what a victim has and what nobody has."""
     victim, attacker = f"victim-{secrets.token_hex(4)}", f"attacker-{secrets.token_hex(4)}"
     prompts = make_prompts(2 * num_pairs, rng)
@@ -272,36 +269,11 @@ def p_value(one: list[float], other: list[float], rng: random.Random) -> float:
     return num_as_far / (_NUM_PERMUTATIONS + 1)
 
 
-@asynccontextmanager
-async def running_cache(state_dir: str) -> AsyncIterator["Stub"]:
-    """The service in a process of its own, once its encoder is loaded."""
-    told = {
-        "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
-        "PENSTOCK_CACHE_SEMANTIC": "1",
-        "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "5",  # an attempt that is cut off proves nothing
-        "PENSTOCK_LOG_JSON": "1",
-        "PENSTOCK_STATE_DIR": state_dir,
-    }
-    command = (sys.executable, "-m", "penstock_cache")
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | told, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        event = json.loads(await process.stderr.readline())
-        async with grpc.aio.insecure_channel(event["address"]) as channel:
-            stub = cache_pb2_grpc.CacheServiceStub(channel)
-            while (await look_up(stub, "warm", "warm", max_error_rate=0.1)).reason == _LOADING:  # noqa: ASYNC110
-                await asyncio.sleep(0.1)
-            yield stub
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def main(arguments: argparse.Namespace) -> int:
     """Attacks, times, prints, and fails where anything came through."""
     rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as state_dir:
-        async with running_cache(state_dir) as stub:
+        async with running_cache(state_dir, _SETTINGS) as (stub, _):
             victim = Victim(stub, arguments.prompts)
             await victim.fill()
             attacker = Attacker(stub, victim, rng)

@@ -7,23 +7,21 @@ python bench/semantic_lookup.py --prefill 100000   # besides, written straight i
 import argparse
 import asyncio
 import hashlib
-import json
-import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import grpc
 import numpy as np
 import psutil
+from cache_bench.running_cache import Stub, running_cache
 
-from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
+from penstock.cache.v1 import cache_pb2
 from penstock.types.v1 import types_pb2
 from penstock_cache.database_store import DatabaseStore
 from penstock_cache.entries import ExactKey, NewEntry, PromptScope, SemanticPart
@@ -33,7 +31,6 @@ from penstock_cache.settings import CacheSettings
 from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_cache.wiring import load_models
 
-_LOADING = "the encoder is being loaded"
 # What an engine does all day, on one thread, until it is ended.
 _BUSY = """
 import torch
@@ -48,6 +45,11 @@ _NUM_ENCODED = 1_000
 _MAX_BYTES = 1 << 33
 _REST_INTERVAL_S = 3.0
 _REST_S = 0.1  # of CPU time in such an interval
+_SETTINGS = {
+    "PENSTOCK_CACHE_SEMANTIC": "1",
+    "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "1",  # to see what is over the usual budget
+    "PENSTOCK_CACHE_MAX_BYTES": str(_MAX_BYTES),
+}
 _ASKS = (
     "How do I cancel my {} of number {}?",
     "What does {} {} cost per month?",
@@ -79,42 +81,14 @@ def busy_cores(count: int) -> Iterator[None]:
             process.wait()
 
 
-@asynccontextmanager
-async def running_cache(
-    state_dir: str,
-) -> AsyncIterator[tuple["cache_pb2_grpc.CacheServiceAsyncStub", psutil.Process]]:
-    """The service in a process of its own, once its encoder is loaded."""
-    told = {
-        "PENSTOCK_CACHE_BIND": "127.0.0.1:0",
-        "PENSTOCK_CACHE_SEMANTIC": "1",
-        "PENSTOCK_CACHE_SEMANTIC_BUDGET_S": "1",  # to see what is over the usual budget
-        "PENSTOCK_CACHE_MAX_BYTES": str(_MAX_BYTES),
-        "PENSTOCK_LOG_JSON": "1",
-        "PENSTOCK_STATE_DIR": state_dir,
-    }
-    command = (sys.executable, "-m", "penstock_cache")
-    process = await asyncio.create_subprocess_exec(*command, env=os.environ | told, stderr=asyncio.subprocess.PIPE)
-    assert process.stderr is not None
-    try:
-        event = json.loads(await process.stderr.readline())
-        async with grpc.aio.insecure_channel(event["address"]) as channel:
-            stub = cache_pb2_grpc.CacheServiceStub(channel)
-            while (await look_up(stub, "warm"))[1].reason == _LOADING:  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(0.1)
-            yield stub, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def look_up(stub: "cache_pb2_grpc.CacheServiceAsyncStub", text: str) -> tuple[float, cache_pb2.LookupResponse]:
+async def look_up(stub: Stub, text: str) -> tuple[float, cache_pb2.LookupResponse]:
     """The response, and how long it took in milliseconds."""
     begin_s = time.perf_counter()
     response = await stub.Lookup(cache_pb2.LookupRequest(key=key(text), max_error_rate=0.01))
     return (time.perf_counter() - begin_s) * 1e3, response
 
 
-async def fill(stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str]) -> float:
+async def fill(stub: Stub, texts: list[str]) -> float:
     """Stores an answer to each prompt; answers per second."""
     answer = cache_pb2.CachedAnswer(choices=[_CHOICE], model_revision="r")
     begin_s = time.perf_counter()
@@ -161,7 +135,7 @@ async def at_rest(process: psutil.Process) -> None:
 
 
 async def paced_lookups(
-    stub: "cache_pb2_grpc.CacheServiceAsyncStub", texts: list[str], rate: float, rng: random.Random
+    stub: Stub, texts: list[str], rate: float, rng: random.Random
 ) -> list[tuple[float, cache_pb2.LookupResponse]]:
     """One lookup a text, at random moments, whatever the earlier ones do."""
     running = []
@@ -197,7 +171,8 @@ async def main(arguments: argparse.Namespace) -> None:
             begin_s = time.perf_counter()
             await prefill(Path(state_dir), arguments.prefill, rng)
             print(f"{arguments.prefill} entries written in {time.perf_counter() - begin_s:.0f} s")
-        async with running_cache(state_dir) as (stub, process):
+        async with running_cache(state_dir, _SETTINGS) as (stub, process_id):
+            process = psutil.Process(process_id)
             puts_per_s = await fill(stub, stored)
             print(f"{arguments.prefill + len(stored)} entries, {puts_per_s:.0f} puts/s one after the other")
             await look_up(stub, prompt(10**7, rng))  # has the vectors read

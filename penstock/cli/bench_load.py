@@ -4,7 +4,6 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -13,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from penstock.bench.measure import Measured, measure_load
+from penstock.bench.measure import Measured, Progress, measure_load
 from penstock.bench.plot import save_plot
 from penstock.bench.report import Target, describe_environment, report_fields
 from penstock.bench.settings import LoadSettings
@@ -99,9 +98,16 @@ async def _measure(
     return report_fields(settings, environment, measured), measured
 
 
-def _view(console: Console, settings: LoadSettings, model: str, address: str) -> AbstractContextManager[ProgressView]:
+def _view(console: Console, settings: LoadSettings, model: str, address: str) -> ProgressView[Progress]:
     console.print(f"{model} at {address}: {describe(settings)}")
-    return ProgressView(console)
+    return ProgressView(console, _describe_progress)
+
+
+def _describe_progress(progress: Progress) -> str:
+    return (
+        f"{progress.at_s:5.1f} s  {progress.num_ended} ended, {progress.num_running} under way, "
+        f"{progress.num_errors} errors, {progress.num_output_tokens / progress.at_s:.0f} tokens/s"
+    )
 
 
 def describe(settings: LoadSettings) -> str:

@@ -51,6 +51,11 @@ class Progress:
     num_hits: int
     num_wrong: int
 
+    @property
+    def share_done(self) -> float:
+        """Of this replay."""
+        return self.num_ended / self.num_requests
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyResult:
