@@ -70,7 +70,7 @@ class GatewaySettings(ServiceSettings):
         audit_file: where; None: `audit.log` in the state directory.
         audit_max_bytes, audit_max_files: a fuller file is put aside as `.1`, `.2`; so many are kept.
         allow_anonymous: listen to other machines even where nothing is configured by which clients show who they are.
-        longest_wait_without_replica_s: how long a request waits while no replica of its model is there.
+        longest_wait_without_replica_s: how long a request waits while no replica of its model is there or loading.
     """
 
     model_config = SettingsConfigDict(env_prefix="PENSTOCK_GATEWAY_")
