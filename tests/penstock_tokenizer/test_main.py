@@ -116,7 +116,7 @@ async def test_with_certificates_it_speaks_tls_to_both_sides(tmp_path: Path) -> 
     variables = inner_tls_variables(own, authority) | {"PENSTOCK_TOKENIZER_FLEET_ADDRESS": fleet.address}
     async with running(environment(tmp_path, **variables)) as (_, address):
         async with grpc.aio.secure_channel(address, client_credentials(fleets, authority)) as channel:
-            await wait_until_serving(channel)
+            await asyncio.wait_for(wait_until_serving(channel), 30)
         async with grpc.aio.insecure_channel(address) as channel:
             with pytest.raises(grpc.aio.AioRpcError, match="UNAVAILABLE"):
                 await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
