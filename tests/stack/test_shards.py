@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -53,6 +54,21 @@ def _hurt(stack: RunningStack, kind: str, number: signal.Signals, randomness: ra
     stack.wait_for_replicas(is_back, timeout_s=120)
     assert not victim.is_running()
     return time.monotonic() - begin_s
+
+
+def test_a_sharded_replica_answers_as_any_other(sharded: RunningStack) -> None:
+    """Choices share their prompt, and forms are kept: the sampler sees whole rows of logits."""
+    sharded.wait_for_replicas(_all_ready)
+    with sharded.client() as client:
+        messages = [{"role": "user", "content": "What is the capital of France?"}]
+        answer = client.generate(messages=messages, temperature=0, cache="bypass")
+        assert "Paris" in answer.text
+        formed = client.generate(
+            "A number:", regex="[0-9]{3}-[0-9]{3}", n=2, temperature=1, seed=3, max_tokens=20, cache="bypass"
+        )
+    texts = [choice.text for choice in formed.choices]
+    assert all(re.fullmatch("[0-9]{3}-[0-9]{3}", text) for text in texts), texts
+    assert len(set(texts)) == 2
 
 
 @pytest.mark.timeout(180 + 60 * NUM_ROUNDS)
