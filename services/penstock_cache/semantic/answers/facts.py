@@ -47,7 +47,7 @@ class AnswerFacts:
 
     Attributes:
         verdict: "yes" or "no", where the answer begins so.
-        quantities: numbers with their units.
+        quantities: numbers with their units, each once.
         num_negations: of all words together.
         names: stems of what looks like a name, each with the word before it.
         literals: what is typed as it stands.
@@ -60,7 +60,7 @@ class AnswerFacts:
 
     verdict: str
     code: tuple[str, ...]
-    quantities: list[Quantity] = field(default_factory=list)
+    quantities: dict[Quantity, None] = field(default_factory=dict)
     num_negations: int = 0
     names: dict[str, str] = field(default_factory=dict)
     literals: set[str] = field(default_factory=set)
@@ -101,13 +101,13 @@ def _read(sentence: str, facts: AnswerFacts) -> None:
     prose, literals = _without_literals(_HYPHENATED.sub(" - ", _NO_DENIAL.sub("at most", sentence)))
     quantities, prose = quantities_of(prose.replace("#", " "))
     facts.literals |= literals
-    facts.quantities += quantities
+    facts.quantities |= dict.fromkeys(quantities)
     facts.bearing |= _bearing(sentence)
     clauses = []
     is_first = True
     for part in _CLAUSE_END.split(prose):
         tokens = _WORD.findall(part)
-        own = tuple(quantities[int(token[1:-1])] for token in tokens if token[0] == "#")
+        own = tuple(dict.fromkeys(quantities[int(token[1:-1])] for token in tokens if token[0] == "#"))
         content = [token for token in tokens if token[0] != "#" and _is_content(token)]
         num_denials = sum(_is_negation(token) for token in tokens)
         facts.num_negations += num_denials

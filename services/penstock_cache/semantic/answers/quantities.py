@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from penstock_cache.semantic.answers.units import MULTIPLIERS, NUMBER_WORDS, UNITS
@@ -62,7 +62,7 @@ def quantities_of(text: str) -> tuple[list[Quantity], str]:
     return found, _NUMBER.sub(take, _with_digits(text))
 
 
-def unmatched(one: Sequence[Quantity], other: Sequence[Quantity]) -> list[Quantity]:
+def unmatched(one: Collection[Quantity], other: Collection[Quantity]) -> list[Quantity]:
     """Those of `one` that `other` has not."""
     return [each for each in one if not any(each.is_like(candidate) for candidate in other)]
 

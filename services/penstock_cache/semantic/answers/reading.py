@@ -12,6 +12,8 @@ from penstock_cache.semantic.answers.statements import Statements, statements_of
 _LISTED_LANGUAGES = frozenset({"", "en"})
 # Fewer words beside code may be its own.
 _PROSE_WORDS = 8
+# Each is compared with each.
+_MAX_QUANTITIES = 100
 
 
 class Verdict(Enum):
@@ -54,6 +56,8 @@ def read_both(one: str, other: str, question: str) -> Reading | Verdict:
     if parts.code or other_parts.code:
         return _compare_code(parts, other_parts)
     facts, other_facts = facts_of(parts), facts_of(other_parts)
+    if max(len(each.quantities) for each in (facts, other_facts)) > _MAX_QUANTITIES:
+        return Verdict.UNKNOWN
     found = contrast(facts, other_facts, facts_of(statements_of(question)))
     if found.is_opposed:
         return Verdict.DIFFERENT

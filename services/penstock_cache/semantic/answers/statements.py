@@ -8,7 +8,7 @@ from penstock_cache.semantic.answers.frames import is_courtesy, without_preface
 
 # Curly quotes, dashes and the minus sign.
 _PLAIN_SIGNS = str.maketrans("\u2019\u2018\u201c\u201d\u2013\u2014\u2212", "''\"\"---")
-_FENCE = re.compile(r"^ {0,3}```[^\n`]*\n(.*?)^ {0,3}```[ \t]*$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r" {0,3}```[^`]*$")
 _EMPHASIS = re.compile(r"\*\*|__|`|^#{1,6} ", re.MULTILINE)
 _BULLET = re.compile(r"^\s*(?:[-*+\u2022]|\d{1,2}[.)])\s+")
 _TABLE_RULE = re.compile(r"^[\s|:-]+$")
@@ -43,8 +43,8 @@ class Statements:
 def statements_of(answer: str) -> Statements:
     """The parts of an answer."""
     text = unicodedata.normalize("NFKC", answer).translate(_PLAIN_SIGNS)
-    blocks = [_code(block) for block in _FENCE.findall(text)]
-    sentences = _sentences(_FENCE.sub("\n", text))
+    text, blocks = _without_blocks(text)
+    sentences = _sentences(text)
     verdict = ""
     for place, sentence in enumerate(sentences):
         if found := _VERDICT.match(sentence):
@@ -55,6 +55,21 @@ def statements_of(answer: str) -> Statements:
     if _FORMAL.search(prose):
         return Statements(verdict, (), (*blocks, _code(prose)), is_list=False)
     return Statements(verdict, tuple(_EMPHASIS.sub("", each) for each in sentences), tuple(blocks), _is_list(text))
+
+
+def _without_blocks(text: str) -> tuple[str, list[str]]:
+    """A text without its blocks of code, and these. A block that is not closed is text."""
+    lines, blocks = [], []
+    begin: int | None = None
+    for line in text.split("\n"):
+        lines.append(line)
+        if _FENCE.match(line) and begin is None:
+            begin = len(lines)
+        elif begin is not None and line.strip() == "```":
+            blocks.append(_code("\n".join(lines[begin:-1])))
+            lines[begin - 1 :] = [""]
+            begin = None
+    return "\n".join(lines), blocks
 
 
 def _sentences(text: str) -> list[str]:

@@ -167,3 +167,9 @@ async def test_what_cannot_be_compared_is_not_guessed() -> None:
     assert await hanging.are_equivalent(["apples are fine"], ["pears are fine"], question="") is None
     assert await compared("unreadable apples", "apples", WordEncoder()) is None
     assert await compared("very long " * 1000, "long " * 1000) is None
+
+
+async def test_answers_of_more_numbers_than_can_be_compared_in_time_are_left_alone() -> None:
+    """Each number is compared with each: thousands of them would take seconds from everybody's lookups."""
+    one, other = (". ".join(f"There are {number}" for number in range(first, first + 150)) for first in (1, 1001))
+    assert await compared(one, other) is None

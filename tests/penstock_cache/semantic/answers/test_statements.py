@@ -41,3 +41,4 @@ def test_code_is_kept_as_it_stands() -> None:
     """Case and spaces of code are content."""
     assert statements_of("Run this:\n\n```sh\nls  -A\n```\n").code == ("ls  -A",)
     assert statements_of('{\n  "a": 1\n}').code == ('{\n"a": 1\n}',)
+    assert statements_of("```\nthe block has no end").code == ()
