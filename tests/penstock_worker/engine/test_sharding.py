@@ -42,6 +42,7 @@ def _generate(engine: Engine, prompts: list[list[int]], num_tokens: int = 24) ->
         *((family, *ways) for family in FAMILIES for ways in ((2, 1), (1, 2))),
         *((family, 2, 2) for family in ("llama", "qwen2", "mixtral", "falcon")),
         *((family, 4, 1) for family in ("llama", "falcon", "falcon_new", "phi3", "bloom")),
+        *((family, 1, 3) for family in ("gemma2", "gemma3", "qwen3_moe", "qwen2_some_windows")),
         ("qwen2_moe", 3, 3),
     ],
 )

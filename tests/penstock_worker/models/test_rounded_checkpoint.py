@@ -13,7 +13,7 @@ from penstock_worker.engine.build import build_engine
 from penstock_worker.engine.engine_config import EngineConfig
 from penstock_worker.engine.loaded_model import LoadedModel
 from penstock_worker.engine.sequence import SamplingOptions, SequenceRequest
-from penstock_worker.models.cut import whole
+from penstock_worker.models.cut import Cut, whole
 from penstock_worker.models.loader import Checkpoint
 from penstock_worker.models.registry import read_model_config
 from penstock_worker.models.rounded_checkpoint import RoundedCheckpoint
@@ -74,6 +74,24 @@ def test_weights_are_the_numbers_that_the_integers_stand_for(name: str, tmp_path
     assert set(checkpoint.names) == expected.keys()
     for tensor_name, tensor in expected.items():
         assert torch.equal(checkpoint.read(tensor_name, tuple(map(whole, tensor.shape))), tensor), tensor_name
+
+
+@pytest.mark.parametrize("name", ROUNDINGS)
+def test_parts_are_what_they_are_in_the_whole(name: str, tmp_path: Path) -> None:
+    """A shard's part may begin and end within a word or a group, and have gaps."""
+    rounded, _ = save_rounded("llama", ROUNDINGS[name], tmp_path)
+    _, config = read_model_config(rounded)
+    assert config.stored_format is not None
+    checkpoint = RoundedCheckpoint(Checkpoint(rounded), config.stored_format)
+    tensor_name = "model.layers.1.mlp.down_proj.weight"
+    in_whole = checkpoint.read(tensor_name, (whole(64), whole(96)))
+    for outputs, inputs in (
+        (Cut(64, ((5, 21),)), Cut(96, ((3, 50),))),
+        (Cut(64, ((0, 8), (40, 64))), whole(96)),
+        (whole(64), Cut(96, ((64, 96),))),
+    ):
+        part = checkpoint.read(tensor_name, (outputs, inputs))
+        assert torch.equal(part, in_whole[outputs.indices][:, inputs.indices])
 
 
 @pytest.mark.parametrize("name", ROUNDINGS)
