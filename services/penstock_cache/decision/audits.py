@@ -4,7 +4,9 @@ import math
 
 from penstock_cache.decision.label_noise import LabelNoise
 
+# How many errors, as foretold, the first audits are held against: to lower risks takes more of them than to raise them.
 _PRIOR_ERRORS = 2.0
+_PRIOR_ERRORS_TO_LOWER = 10.0
 _FADING = 1 - 1 / 400
 
 
@@ -39,9 +41,9 @@ class Audits:
         How noisy labels are is supposed only. So risks are raised where more is wrong than they and the noise foretell,
         and lowered where less is wrong than the risks alone do.
         """
-        num_wrong = _PRIOR_ERRORS + self._num_wrong
-        raised = num_wrong / (_PRIOR_ERRORS + self._expected_labels)
-        return raised if raised > 1 else min(1.0, num_wrong / (_PRIOR_ERRORS + self._expected_wrong))
+        raised = (_PRIOR_ERRORS + self._num_wrong) / (_PRIOR_ERRORS + self._expected_labels)
+        lowered = (_PRIOR_ERRORS_TO_LOWER + self._num_wrong) / (_PRIOR_ERRORS_TO_LOWER + self._expected_wrong)
+        return raised if raised > 1 else min(1.0, lowered)
 
     def learn(self, *, risk: float, wrong: float, propensity: float) -> None:
         """Takes in what a look showed.

@@ -16,7 +16,7 @@ class Tuning:
         max_prompts: of how many served prompts it is known how often.
     """
 
-    safety: float = 0.8
+    safety: float = 0.85
     window: int = 1000
     horizon: int = 5000
     stake_of_repeat: float = 1.0

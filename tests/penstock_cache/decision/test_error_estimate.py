@@ -55,7 +55,10 @@ def test_audits_that_find_more_errors_than_expected_raise_all_risks() -> None:
     calm = Audits(LabelNoise())
     for _ in range(60):
         calm.learn(risk=0.05, wrong=0.0, propensity=0.03)
-    assert calm.correction < 0.6
+    assert 0.7 < calm.correction < 0.8, "a few without a mistake may be luck"
+    for _ in range(400):
+        calm.learn(risk=0.05, wrong=0.0, propensity=0.03)
+    assert calm.correction < 0.5
 
 
 def test_what_is_riskier_is_audited_oftener() -> None:
