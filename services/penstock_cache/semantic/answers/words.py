@@ -12,10 +12,10 @@ NEGATIONS = _words(
 CALENDAR = {
     name: names.split()[0]
     for names in (
-        "monday mon", "tuesday tue tues", "wednesday wed", "thursday thu thurs", "friday fri", "saturday sat",
-        "sunday sun", "january jan", "february feb", "april apr", "june jun", "july jul", "august aug",
-        "september sep sept", "october oct", "november nov", "december dec", "mondays", "tuesdays", "wednesdays",
-        "thursdays", "fridays", "saturdays", "sundays",
+        "monday mondays mon", "tuesday tuesdays tue tues", "wednesday wednesdays wed", "thursday thursdays thu thurs",
+        "friday fridays fri", "saturday saturdays sat", "sunday sundays sun", "january jan", "february feb",
+        "april apr", "june jun", "july jul", "august aug", "september sep sept", "october oct",
+        "november nov", "december dec",
     )
     for name in names.split()
 }  # fmt: skip
@@ -50,7 +50,7 @@ _PAIRS = """
     start/end starts/ends started/ended add/remove adds/removes block/unblock lock/unlock install/uninstall
     activate/deactivate ascending/descending oldest/newest running/stopped cooked/uncooked cooked/raw raise/lower
     rises/lowers incoming/outgoing succeeded/preceded hot/cold warm/cold sunny/shady sun/shade summer/winter
-    spring/autumn morning/evening a.m./p.m. inside/outside indoor/outdoor mutable/immutable import/export
+    spring/autumn morning/evening inside/outside indoor/outdoor mutable/immutable import/export
     upload/download internal/external public/private monthly/yearly weekly/monthly daily/weekly weekly/yearly
     daily/monthly monthly/annual single/return credit/debit encrypt/decrypt on/off first/last local/remote
     safe/poisonous arrival/departure online/offline can/cannot send/receive read/write front/back top/bottom

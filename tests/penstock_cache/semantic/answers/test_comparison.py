@@ -59,6 +59,7 @@ async def test_answers_that_differ_in_form_only_are_the_same_without_asking_the_
         ("You may return it within two weeks.", "You may return it within 14 days."),
         ("The population is 1,250.", "The population is 1250.0."),
         ("The capital of France is Paris.", "Paris is the capital of France."),
+        ("The museum is closed on Mondays.", "The museum is closed every Monday."),
         ("The shop opens at 3 p.m. on Fri.", "On Friday the shop opens at 15:00."),
         ("You need flour, eggs and milk for it.", "For it you need milk, flour and eggs."),
         ("You stay no longer than 90 days in Peru.", "You stay at most 90 days in Peru."),

@@ -23,7 +23,14 @@ def test_courtesies_and_layout_are_no_part_of_what_is_said(answer: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", ["Never open it!", "Have the key ready.", "Try the other door first.", "Of course it may break."]
+    "answer",
+    [
+        "Never open it!",
+        "Have a doctor look at it.",
+        "Happy customers need no contract.",
+        "Try the other door first.",
+        "Of course it may break.",
+    ],
 )
 def test_what_only_begins_like_a_courtesy_is_kept(answer: str) -> None:
     """Otherwise two instructions would look the same."""
@@ -42,3 +49,8 @@ def test_code_is_kept_as_it_stands() -> None:
     assert statements_of("Run this:\n\n```sh\nls  -A\n```\n").code == ("ls  -A",)
     assert statements_of('{\n  "a": 1\n}').code == ('{\n"a": 1\n}',)
     assert statements_of("```\nthe block has no end").code == ()
+
+
+def test_a_refusal_is_no_courtesy() -> None:
+    """What is refused must not look like what is left out."""
+    assert statements_of("I'm sorry, but we are closed.").sentences == ("but we are closed.",)
