@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from penstock.worker.v1 import worker_pb2, worker_pb2_grpc
@@ -21,6 +22,8 @@ from penstock_shared.settings import ServiceSettings
 HEAD, FLEET = "127.0.0.2:6379", "127.0.0.2:50054"
 NODES = ("127.0.0.3", "127.0.0.4")
 START_TIMEOUT_S = 90
+# The fleet gives a replica up at once where its connection breaks, and after 3 s where it does not answer.
+WATCHED_S = 4
 
 
 def start(module: str, **variables: str) -> subprocess.Popen[bytes]:
@@ -65,6 +68,16 @@ async def next_ready(seen: asyncio.Queue[Directory], incarnation: int) -> tuple[
                 return replica.address, replica.incarnation
 
 
+async def stays_ready(seen: asyncio.Queue[Directory]) -> None:
+    """Raises where the fleet gives the replica up for no reason, as one that cannot speak to it would."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(WATCHED_S):
+            while True:
+                for replica in (await seen.get()).replicas:
+                    if replica.state is not ReplicaState.READY:
+                        raise RuntimeError(f"{replica.replica_id} was given up: {replica.state.name}")
+
+
 async def ask(address: str, tls: InnerTls | None) -> None:
     """A call as gateways make them; raises where the replica does not answer."""
     async with connect(address, tls) as channel:
@@ -86,6 +99,7 @@ async def main(model_dir: Path, directory: Path) -> None:
             node = start_node(host, token)
             address, incarnation = await next_ready(seen, incarnation)
             await ask(address, tls)
+            await stays_ready(seen)
             found.append(address)
             node.send_signal(signal.SIGTERM)
             await asyncio.to_thread(node.wait)
