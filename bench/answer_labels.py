@@ -79,7 +79,7 @@ def replayed_pairs(data: Path, seed: int) -> Iterator[tuple[str, Pair]]:
             for _ in range(_NUM_TELLINGS):
                 question, told = rng.choice(prompts[name]), reworded(answer, rng)
                 yield "replayed", Pair(question, told, reworded(answer, rng), is_same=True)
-                for other in set(others) - {name}:
+                for other in sorted(set(others) - {name}):
                     told_otherwise = reworded(paraphrases.answers[other], rng)
                     yield "replayed", Pair(question, told, told_otherwise, is_same=False)
 
