@@ -65,7 +65,11 @@ def build_engine(
     checkpoint = Checkpoint(model_dir)
     if isinstance(model_config, DecoderConfig):
         group = team.connect(choose_device(config.device))
-        model = team.staged(load_own(checkpoint, model_config, config, team.shard, group, tell_share=tell_share))
+        num_sharing = team.num_sharing_memory()
+        own = load_own(
+            checkpoint, model_config, config, team.shard, group, tell_share=tell_share, num_sharing=num_sharing
+        )
+        model = team.staged(own)
     else:
         model = load_foreign(model_dir, checkpoint, architecture, model_config, config)
     draft = _load_draft(model_dir, model, config)

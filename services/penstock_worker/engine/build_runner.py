@@ -42,7 +42,7 @@ def plan_cache(
         block_size=config.block_size,
         max_running_sequences=config.max_running_sequences,
         limit_bytes=None if limit_bytes is None else limit_bytes // shard.num_shards,
-        available_bytes=available_kv_bytes(model.device, reserved_bytes) // num_sharing,
+        available_bytes=available_kv_bytes(model.device, reserved_bytes, num_sharing=num_sharing),
         draft=None if draft is None else draft.shape,
     )
 

@@ -36,6 +36,7 @@ def load_own(
     group: TensorGroup = ALONE,
     *,
     tell_share: Callable[[float], None] = lambda _: None,
+    num_sharing: int = 1,
 ) -> RunnableModel:
     """A model of one of the families, on our own decoder, or what a shard holds of it.
 
@@ -45,6 +46,7 @@ def load_own(
         config: how it runs; for all shards the same.
         shard: what is loaded.
         group: of the shard's stage; its members load at the same time.
+        num_sharing: how many processes that load at this time, this one among them, share the memory of a host.
         tell_share: gets the share that has been read, from 0 to 1.
 
     Returns:
@@ -59,7 +61,7 @@ def load_own(
     source = checkpoint if stored_format is None else RoundedCheckpoint(checkpoint, stored_format)
     dtype = choose_dtype(config.dtype, source.stored_dtypes(), device)
     num_parameters = check_tensors(source, model_config)
-    _check_memory(model_config, config, shard, precision(dtype, device))
+    _check_memory(model_config, config, shard, precision(dtype, device), num_sharing)
     arithmetic = choose_arithmetic(partial(pack, quantization=quantization), device, is_fixed=config.deterministic)
     share = PackedShare(arithmetic.pack, num_parameters / (shard.tp_size * shard.num_stages), tell_share)
     weights = WeightReader(
@@ -86,11 +88,14 @@ def load_own(
     )
 
 
-def _check_memory(model_config: DecoderConfig, config: EngineConfig, shard: Shard, numbers: Precision) -> None:
-    """Whether a shard's weights fit into what is free; that several of one host do together, nobody says here."""
+def _check_memory(
+    model_config: DecoderConfig, config: EngineConfig, shard: Shard, numbers: Precision, num_sharing: int
+) -> None:
+    """Whether a shard's weights fit into its part of what is free."""
     if isinstance(config.quantize, str):
         setting = Setting(shard.tp_size, shard.num_stages, config.quantize)
-        check_memory(model_config, setting, numbers, available_bytes=free_bytes(choose_device(config.device)))
+        available_bytes = free_bytes(choose_device(config.device), num_sharing=num_sharing)
+        check_memory(model_config, setting, numbers, available_bytes=available_bytes)
 
 
 def load_foreign(

@@ -95,24 +95,25 @@ def plan_kv_cache(
     return KvPlan(block_size, block_bytes, num_blocks, context_length, reason)
 
 
-def available_kv_bytes(device: torch.device, activation_bytes: int) -> int:
+def available_kv_bytes(device: torch.device, activation_bytes: int, *, num_sharing: int = 1) -> int:
     """What the KV cache may take of the device's free memory, the weights being loaded.
 
     Args:
         device: holds the cache.
         activation_bytes: kept free on a CUDA device for a step's own tensors.
+        num_sharing: see `free_bytes`.
     """
     if device.type == "cuda":
         return max(int(free_bytes(device) * _CUDA_SHARE) - activation_bytes, 0)
-    return int(free_bytes(device) * _CPU_SHARE)
+    return int(free_bytes(device, num_sharing=num_sharing) * _CPU_SHARE)
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory of a device that nothing uses."""
+def free_bytes(device: torch.device, *, num_sharing: int = 1) -> int:
+    """Memory of a device that nothing uses; on a CPU the part of one of `num_sharing` processes."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)
-    return min(psutil.virtual_memory().available, _cgroup_free_bytes())
+    return min(psutil.virtual_memory().available, _cgroup_free_bytes()) // num_sharing
 
 
 def activation_bytes(config: ModelShape, *, max_step_tokens: int, max_running_sequences: int) -> int:

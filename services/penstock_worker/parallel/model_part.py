@@ -42,8 +42,8 @@ class ModelPart:
         architecture, model_config = read_any_config(model_dir)
         if not isinstance(model_config, DecoderConfig):
             raise InvalidArgumentError("config.json architectures", architecture, "a family of docs/models.md")
-        model = load_own(Checkpoint(model_dir), model_config, config, shard, wiring.group)
-        self._model = staged(model, shard, wiring)
+        model = load_own(Checkpoint(model_dir), model_config, config, shard, wiring.group, num_sharing=num_sharing)
+        self._model = staged(model, wiring)
         self._config = config
         self._has_logits = shard.is_last_stage
         self._runner: ModelRunner | None = None

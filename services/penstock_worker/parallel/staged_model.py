@@ -6,19 +6,16 @@ import torch
 
 from penstock_worker.models.decoder import Attend, Decoder
 from penstock_worker.models.model_shape import RunnableModel
-from penstock_worker.models.shard import Shard
 from penstock_worker.parallel.stage_link import StageLink
 from penstock_worker.parallel.wiring import Wiring
 
 
-def staged(model: RunnableModel, shard: Shard, wiring: Wiring) -> RunnableModel:
-    """The part of a model that `shard` holds, with its place between the stages."""
+def staged(model: RunnableModel, wiring: Wiring) -> RunnableModel:
+    """A part of a model, with its place between the stages."""
     assert isinstance(model.model, Decoder), "only our own decoders are cut into parts"
     part = StagedModel(
         model.model,
-        shard,
         hidden_size=model.shape.hidden_size,
-        vocab_size=model.shape.vocab_size,
         dtype=model.dtype,
         below=wiring.below,
         above=wiring.above,
@@ -31,9 +28,7 @@ class StagedModel:
 
     Args:
         decoder: its layers.
-        shard: which ones they are.
         hidden_size: width of the residual stream.
-        vocab_size: token ids are below it.
         dtype: of hidden states.
         below: from the stage below; None: this is the first one.
         above: to the stage above; None: this is the last one.
@@ -42,18 +37,14 @@ class StagedModel:
     def __init__(
         self,
         decoder: Decoder,
-        shard: Shard,
         *,
         hidden_size: int,
-        vocab_size: int,
         dtype: torch.dtype,
         below: StageLink | None,
         above: StageLink | None,
     ) -> None:
         self._decoder = decoder
-        self._is_leader = shard.tp_rank == 0
         self._hidden_size = hidden_size
-        self._vocab_size = vocab_size
         self._dtype = dtype
         self._below = below
         self._above = above
@@ -75,6 +66,5 @@ class StagedModel:
         return self._decoder.final_hidden(hidden)
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """See `Decoder.logits`. Who does not sample computes its part for who does, and gets zeros of no memory."""
-        logits = self._decoder.logits(hidden)
-        return logits if self._is_leader else torch.zeros(1, device=hidden.device).expand(len(hidden), self._vocab_size)
+        """See `Decoder.logits`."""
+        return self._decoder.logits(hidden)

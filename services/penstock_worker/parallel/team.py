@@ -45,7 +45,7 @@ class ShardTeam:
     def staged(self, model: RunnableModel) -> RunnableModel:
         """See `parallel.staged_model`."""
         assert self._wiring is not None, "connect comes first"
-        return staged(model, self.shard, self._wiring)
+        return staged(model, self._wiring)
 
     def agree(self, num_blocks: int, weight_bytes: int) -> Agreement:
         """The least blocks, all weights."""
