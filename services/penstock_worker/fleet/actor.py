@@ -32,6 +32,7 @@ class FleetActor:
         logging.getLogger("ray.actor").setLevel(logging.ERROR)
         self._settings = settings
         self._num_gpus = 0.0
+        self._turn = asyncio.Lock()
         self._tls = load_inner_tls(settings)
         directory = FleetDirectory(VersionFile(settings.state_dir / "fleet.json", wall_clock=time.time))
         self._controller = FleetController(
@@ -77,7 +78,7 @@ class FleetActor:
 
     def _make_process(self, replica_id: str, model: str, shape: ReplicaShape) -> ReplicaProcess:
         settings = settings_of_replica(self._settings, model, shape)
-        return RayReplica(replica_id, settings, num_gpus=self._num_gpus, tls=self._tls)
+        return RayReplica(replica_id, settings, num_gpus=self._num_gpus, turn=self._turn, tls=self._tls)
 
     def _gpus_per_process(self) -> float:
         """An equal share of the GPUs there are, at most one; 0 where replicas run on CPUs."""

@@ -1,5 +1,6 @@
 """Why a replica cannot be placed, in numbers: what it needs, and what the nodes have."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,11 +14,24 @@ _MAX_NODES_SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class NodeRoom:
-    """What a node has in all, and what of it is free."""
+    """What a node has in all, and what of it is free. Its id is Ray's."""
 
     name: str
     total: Mapping[str, float]
     free: Mapping[str, float]
+    node_id: str = ""
+
+
+def emptiest_node(bundle: Mapping[str, float]) -> str | None:
+    """Ray's id of the node with the fewest placement groups of those where a bundle fits; None where it fits none.
+
+    Ray fills one node before it takes the next; the death of that node would be the death of all replicas.
+    """
+    rooms = [node for node in _nodes() if _fits(bundle, node.free)]
+    if not rooms:
+        return None
+    num_groups = _num_groups()
+    return min(rooms, key=lambda node: (num_groups[node.node_id], -node.free.get("CPU", 0.0))).node_id
 
 
 def placement_lack(group: PlacementGroup) -> str:
@@ -63,11 +77,18 @@ def _room(node: NodeRoom, bundles: Sequence[Mapping[str, float]]) -> str:
     return " + ".join(f"{node.free.get(name, 0.0):g} of {node.total.get(name, 0.0):g} {name}" for name in names)
 
 
+def _num_groups() -> Counter[str]:
+    """How many placement groups have something on each node."""
+    groups = ray.util.placement_group_table().values()
+    placed = [set(group["bundles_to_node_id"].values()) for group in groups if group["state"] == "CREATED"]
+    return Counter(node_id for node_ids in placed for node_id in node_ids)
+
+
 def _nodes() -> list[NodeRoom]:
     free = available_resources_per_node()  # type: ignore[no-untyped-call]
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return [
-        NodeRoom(node["NodeManagerAddress"], node["Resources"], free.get(node["NodeID"], {}))
+        NodeRoom(node["NodeManagerAddress"], node["Resources"], free.get(node["NodeID"], {}), node["NodeID"])
         for node in nodes
         if node["Alive"]
     ]

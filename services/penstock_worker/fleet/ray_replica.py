@@ -11,7 +11,7 @@ from ray.util.placement_group import PlacementGroup
 from penstock_shared.channels import connect
 from penstock_shared.directory import AdapterSpec
 from penstock_shared.inner_tls import InnerTls
-from penstock_worker.fleet.placement import placement_lack
+from penstock_worker.fleet.placement import emptiest_node, placement_lack
 from penstock_worker.fleet.ray_process import RayProcess
 from penstock_worker.fleet.supervisor import ReplicaDiedError
 from penstock_worker.parallel.rendezvous import Invitation
@@ -34,14 +34,22 @@ class RayReplica:
         replica_id: names actors and placement group.
         settings: handed to the replica.
         num_gpus: share of a GPU, or several, of each process; 0 on CPUs.
+        turn: held by the replica that is being placed: the next one is to see where.
         tls: between the services; None: plaintext.
     """
 
     def __init__(
-        self, replica_id: str, settings: WorkerSettings, *, num_gpus: float, tls: InnerTls | None = None
+        self,
+        replica_id: str,
+        settings: WorkerSettings,
+        *,
+        num_gpus: float,
+        turn: asyncio.Lock,
+        tls: InnerTls | None = None,
     ) -> None:
         self._name = f"penstock-replica-{replica_id}"
         self._settings = settings
+        self._turn = turn
         self._tls = tls
         self._bundle: dict[str, float] = {"CPU": float(settings.num_threads_per_shard)}
         if num_gpus:
@@ -58,7 +66,9 @@ class RayReplica:
         """Waits until the placement group has its resources, then has Ray start the actors, if they are not there."""
         group = self._group
         if group is None:
-            group = self._group = await asyncio.to_thread(self._find_or_make_group)
+            async with self._turn:
+                group = self._group = await asyncio.to_thread(self._find_or_make_group)
+                await asyncio.to_thread(group.wait, _PLACEMENT_POLL_S)
         while not await asyncio.to_thread(group.wait, _PLACEMENT_POLL_S):
             pass
         await asyncio.gather(*(process.start(group, rank) for rank, process in enumerate(self._processes)))
@@ -159,10 +169,17 @@ class RayReplica:
             group = ray.util.get_placement_group(self._name)
         except ValueError:  # there is none yet
             bundles = [dict(self._bundle) for _ in self._processes]
-            # All shards of a layer must be on one host to share memory; stages may be apart.
-            strategy = "STRICT_PACK" if self._settings.pipeline_parallel == 1 else "PACK"
-            group = ray.util.placement_group(bundles, strategy=strategy, name=self._name, lifetime="detached")
+            group = ray.util.placement_group(bundles, name=self._name, lifetime="detached", **self._strategy())
         return group
+
+    def _strategy(self) -> dict[str, str]:
+        """All shards of a layer must be on one host to share memory; stages may be apart."""
+        if self._settings.pipeline_parallel > 1:
+            return {"strategy": "PACK"}
+        total = {name: amount * len(self._processes) for name, amount in self._bundle.items()}
+        node_id = emptiest_node(total)
+        target = {} if node_id is None else {"_soft_target_node_id": node_id}
+        return {"strategy": "STRICT_PACK"} | target
 
 
 async def _stream_end(address: str, tls: InnerTls | None) -> None:
