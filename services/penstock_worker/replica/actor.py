@@ -143,7 +143,11 @@ class ReplicaActor:
         from penstock_worker.parallel.team import ShardTeam  # noqa: PLC0415 - imports torch
 
         topology = topology_of(self._settings)
-        members = rendezvous.admit(topology.follower_ranks, limit_s=_JOIN_LIMIT_S)
+        try:
+            members = rendezvous.admit(topology.follower_ranks, limit_s=_JOIN_LIMIT_S)
+        except FailedPreconditionError as error:  # nothing is wrong with the model: all of it is started anew
+            self._lose(str(error))
+            raise
         host, _ = split_address(rendezvous.invitation.address)
         return ShardTeam(Followers(topology, members, host, self._lose))
 
