@@ -48,11 +48,18 @@ CARRIED_BY_RAY = {"setproctitle"}  # inside its own package
 IMPORT_WITHOUT = """
 import importlib, json, sys
 absent = set(json.loads(sys.argv[1]))
-class Refusal:
+class Image:
+    def __init__(self, finders):
+        self._finders = finders
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in absent:
-            raise ModuleNotFoundError(f"the image lacks {name}", name=name)
-sys.meta_path.insert(0, Refusal())
+            return None
+        specs = (finder.find_spec(name, path, target) for finder in self._finders)
+        return next((spec for spec in specs if spec is not None), None)
+    def find_distributions(self, *context):
+        for finder in self._finders:
+            yield from getattr(finder, "find_distributions", lambda *_: ())(*context)
+sys.meta_path[:] = [Image(list(sys.meta_path))]
 for module in json.loads(sys.argv[2]):
     importlib.import_module(module)
 print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
