@@ -15,10 +15,10 @@ class ProcessInfo:
 
     @classmethod
     def here(cls) -> "ProcessInfo":
-        """This process, an actor's."""
+        """This process, an actor's; outside of Ray, which would start one where it is asked, it has no node."""
         import ray  # noqa: PLC0415 - this process's environment is Ray's to make
 
-        node_id: str = ray.get_runtime_context().get_node_id()
+        node_id: str = ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
         return cls(os.getpid(), time.time_ns(), node_id)
 
 

@@ -41,7 +41,7 @@ def _use(wiring: Wiring, shard: Shard) -> dict[str, Any]:
             hidden = wiring.below.receive(torch.empty(6, 100_000))
         if wiring.above is not None:
             wiring.above.send(hidden + number)
-        found[f"hidden {number}"] = [float(hidden.sum()), float(hidden[5, 99_999])]
+        found[f"hidden {number}"] = hidden[0, :2].tolist() + hidden[5, -2:].tolist()
     return found
 
 
@@ -89,7 +89,7 @@ def test_the_stage_above_receives_what_was_sent_in_order(outcomes: Outcomes) -> 
     """A stage works ahead by as many micro-batches as there are slots, and no micro-batch may be lost or overtaken."""
     hidden = _values(7, 600_000).view(6, -1)
     for number in range(5):
-        expected = [float((hidden + number).sum()), float((hidden + number)[5, 99_999])]
+        expected = (hidden + number)[0, :2].tolist() + (hidden + number)[5, -2:].tolist()
         for rank in (0, 1):  # the last stage
             assert outcomes[rank][f"hidden {number}"] == expected
 
