@@ -15,7 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engine_bench.checkpoint import make_checkpoint
@@ -38,7 +38,9 @@ def main() -> None:
                 results[name].append(runner.round(number))
                 print(f"round {number + 1}: {name} {results[name][-1].tokens_per_s:.1f} tokens/s", file=sys.stderr)
     if options.json:
-        options.json.write_text(json.dumps({name: [vars(each) for each in rounds] for name, rounds in results.items()}))
+        options.json.write_text(
+            json.dumps({name: [asdict(each) for each in rounds] for name, rounds in results.items()})
+        )
     print(_table(results))
 
 
