@@ -44,7 +44,7 @@ HEAVY = {
     "worker": {"ray", "torch"},
 }
 EXTRAS = {"cache": "semantic,postgres"}  # the others' have the names of their images
-CARRIED_BY_RAY = {"setproctitle"}  # inside its own package
+CARRIED_BY_RAY = {"colorama", "setproctitle"}  # inside its own package; found once something has imported it
 IMPORT_WITHOUT = """
 import importlib, json, sys
 absent = set(json.loads(sys.argv[1]))
