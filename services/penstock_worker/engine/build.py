@@ -64,12 +64,7 @@ def build_engine(
     sampling_defaults = read_sampling_defaults(model_dir)
     checkpoint = Checkpoint(model_dir)
     if isinstance(model_config, DecoderConfig):
-        group = team.connect(choose_device(config.device))
-        num_sharing = team.num_sharing_memory()
-        own = load_own(
-            checkpoint, model_config, config, team.shard, group, tell_share=tell_share, num_sharing=num_sharing
-        )
-        model = team.staged(own)
+        model = _load_part(checkpoint, model_config, config, team, tell_share)
     else:
         model = load_foreign(model_dir, checkpoint, architecture, model_config, config)
     draft = _load_draft(model_dir, model, config)
@@ -109,6 +104,20 @@ def build_engine(
         is_deterministic=config.deterministic,
     )
     return engine, loaded
+
+
+def _load_part(
+    checkpoint: Checkpoint,
+    model_config: DecoderConfig,
+    config: EngineConfig,
+    team: Team,
+    tell_share: Callable[[float], None],
+) -> RunnableModel:
+    """This process' part of a model on our own decoder, with its place among the others."""
+    group = team.connect(choose_device(config.device))
+    num_sharing = team.num_sharing_memory()
+    part = load_own(checkpoint, model_config, config, team.shard, group, tell_share=tell_share, num_sharing=num_sharing)
+    return team.staged(part)
 
 
 def _load_draft(model_dir: Path, model: RunnableModel, config: EngineConfig) -> RunnableModel | None:
