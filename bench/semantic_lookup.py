@@ -1,6 +1,6 @@
 """What a lookup by meaning costs: the service as a process, all-MiniLM, prompts of the development set, and busy cores.
 
-python bench/semantic_lookup.py --entries 1000 --requests 300 --rate 10 --busy 2
+python bench/semantic_lookup.py --entries 1000 --requests 300 --rates 4 10 --busy 2
 python bench/semantic_lookup.py --prefill 100000   # besides, written straight into the store before the service starts
 """
 
@@ -31,11 +31,13 @@ from penstock_cache.settings import CacheSettings
 from penstock_cache.sqlite_database import SqliteDatabase
 from penstock_cache.wiring import load_models
 
-# What an engine does all day, on one thread, until it is ended.
+# What an engine does all day, on so many threads, as nice as Ray starts it, until it is ended.
 _BUSY = """
+import os, sys
 import torch
-torch.set_num_threads(1)
-a, b = torch.randn(64, 1024), torch.randn(1024, 1024)
+os.nice(15)
+torch.set_num_threads(int(sys.argv[1]))
+a, b = torch.randn(256, 1024), torch.randn(1024, 1024)
 while True:
     a @ b
 """
@@ -70,15 +72,17 @@ def key(text: str) -> cache_pb2.CacheKey:
 
 
 @contextmanager
-def busy_cores(count: int) -> Iterator[None]:
-    """So many processes that compute without a pause."""
-    processes = [subprocess.Popen((sys.executable, "-c", _BUSY)) for _ in range(count)]
+def busy_cores(num_threads: int) -> Iterator[None]:
+    """A process that computes without a pause, in a session of its own as each service of a stack."""
+    if not num_threads:
+        yield
+        return
+    process = subprocess.Popen((sys.executable, "-c", _BUSY, str(num_threads)), start_new_session=True)
     try:
         yield
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
 
 
 async def look_up(stub: Stub, text: str) -> tuple[float, cache_pb2.LookupResponse]:
@@ -159,7 +163,7 @@ def report(name: str, results: list[tuple[float, cache_pb2.LookupResponse]], use
         cache_pb2.LookupOutcome.Name(each.outcome).removeprefix("LOOKUP_OUTCOME_") for _, each in results
     )
     cpu_ms = 1e3 * used_s / len(results)
-    print(f"{name:24} p50 {p50:6.1f} ms  p90 {p90:6.1f}  p99 {p99:6.1f}  CPU {cpu_ms:5.1f}  {dict(outcomes)}")
+    print(f"{name:28} p50 {p50:6.1f} ms  p90 {p90:6.1f}  p99 {p99:6.1f}  CPU {cpu_ms:5.1f}  {dict(outcomes)}")
 
 
 async def main(arguments: argparse.Namespace) -> None:
@@ -180,12 +184,13 @@ async def main(arguments: argparse.Namespace) -> None:
             for num_busy in (0, arguments.busy):
                 with busy_cores(num_busy):
                     await asyncio.sleep(5 if num_busy else 0)  # until they have imported and compute
-                    again = [rng.choice(stored) for _ in range(arguments.requests)]
-                    new = [prompt(rng.randrange(10**6), rng) for _ in range(arguments.requests)]
-                    for name, texts in (("exact", again), ("by meaning", new)):
-                        begin_s = cpu_s(process)
-                        results = await paced_lookups(stub, texts, arguments.rate, rng)
-                        report(f"{name}, {num_busy} busy", results, cpu_s(process) - begin_s)
+                    for rate in arguments.rates:
+                        again = [rng.choice(stored) for _ in range(arguments.requests)]
+                        new = [prompt(rng.randrange(10**6), rng) for _ in range(arguments.requests)]
+                        for name, texts in (("exact", again), ("by meaning", new)):
+                            begin_s = cpu_s(process)
+                            results = await paced_lookups(stub, texts, rate, rng)
+                            report(f"{name}, {rate:g}/s, {num_busy} busy", results, cpu_s(process) - begin_s)
 
 
 if __name__ == "__main__":
@@ -193,7 +198,7 @@ if __name__ == "__main__":
     parser.add_argument("--entries", type=int, default=1000, help="prompts that are stored")
     parser.add_argument("--prefill", type=int, default=0, help="prompts that are stored before the service starts")
     parser.add_argument("--requests", type=int, default=300, help="lookups of each kind")
-    parser.add_argument("--rate", type=float, default=10.0, help="lookups a second, at random moments")
-    parser.add_argument("--busy", type=int, default=2, help="processes that compute beside it, on one thread each")
+    parser.add_argument("--rates", type=float, nargs="+", default=[10.0], help="lookups a second, at random moments")
+    parser.add_argument("--busy", type=int, default=2, help="threads of a process that computes beside it")
     parser.add_argument("--seed", type=int, default=0)
     asyncio.run(main(parser.parse_args()))

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import uvloop
+from threadpoolctl import threadpool_limits
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock_cache import wiring
@@ -37,6 +38,8 @@ def main() -> None:
     """Serves until signalled; ends with code 1 and one line when it cannot start."""
     settings = load_settings(CacheSettings)
     configure_logging(_SERVICE, settings.log_level, as_json=settings.log_json)
+    # The products here are small, and NumPy's threads spin on a core for tens of milliseconds after each.
+    threadpool_limits(1, user_api="blas")
     try:
         uvloop.run(_serve(settings))
     except (PenstockError, OSError) as error:

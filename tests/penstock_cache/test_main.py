@@ -6,18 +6,22 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 import grpc
 import pytest
+import uvloop
 from fakes.cache_process import COMMAND, environment, running
 from fakes.certificates import Authority, client_credentials, inner_tls_variables
 from fakes.encoder_checkpoints import save_encoder_checkpoint
 from fakes.postgres_server import PostgresServer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from penstock.cache.v1 import cache_pb2, cache_pb2_grpc
 from penstock.types.v1 import types_pb2
+from penstock_cache import __main__ as cache_main
 from penstock_shared.credentials import FleetCredential
 
 
@@ -31,6 +35,20 @@ def put(number: int) -> cache_pb2.PutRequest:
 def key(number: int) -> cache_pb2.CacheKey:
     """A key of its own for each number."""
     return cache_pb2.CacheKey(tenant="acme", exact_digest=number.to_bytes(32))
+
+
+def test_numpy_has_no_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They spin after each product, on the cores that engines compute on."""
+    seen: list[int] = []
+
+    def run(serving: Coroutine[None, None, None]) -> None:
+        serving.close()
+        seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+
+    monkeypatch.setattr(uvloop, "run", run)
+    with threadpool_limits(2, user_api="blas"):
+        cache_main.main()
+    assert set(seen) == {1}
 
 
 async def test_it_serves_until_sigterm_and_finds_its_answers_again(tmp_path: Path) -> None:

@@ -36,7 +36,8 @@ class GraphVectors:
 
     def names(self) -> list[int]:
         """Of all vectors."""
-        return [int(name) for name in self._index.keys]
+        names: list[int] = np.asarray(self._index.keys).tolist()  # one by one each takes as long as all
+        return names
 
     def add(self, name: int, vector: NDArray[np.float32]) -> None:
         """Takes a vector in; one of the same name is replaced."""
