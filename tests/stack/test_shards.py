@@ -17,6 +17,7 @@ from stack.running import RunningStack, running_stack
 from stack.traffic import bystander, wait_until_idle
 
 from penstock.fleet.v1 import fleet_pb2
+from penstock_worker.fleet.back_off import CALM_S
 
 NUM_ROUNDS = int(os.environ.get("PENSTOCK_TEST_KILLS", "2"))
 READY = fleet_pb2.REPLICA_STATE_READY
@@ -80,6 +81,8 @@ def test_a_replica_comes_back_whichever_of_its_processes_is_gone(
     stack.wait_for_replicas(_all_ready)
     with bystander(stack) as somebody:
         for index in range(NUM_ROUNDS):
+            if index > 0:
+                time.sleep(CALM_S)  # or a replica may be hurt again that has just come back: a crash loop, which waits
             kind = ("ShardActor", "ReplicaActor")[index // 2 % 2]
             number = _SIGNALS[index % 2]
             seconds = _hurt(stack, kind, number, randomness)

@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 _FIRST_S = 0.25
 _LONGEST_S = 30.0
-# Who has served for so long is well again.
-_CALM_S = 60.0
+# Who has served for so long, several times what a start takes, is well again.
+CALM_S = 10.0
 
 
 class BackOff:
     """Counts deaths in a row.
 
     One that served is started again at once, the first time; each further one waits twice as long, 30 s at most. After
-    a minute of serving all is forgotten.
+    ten seconds of serving all is forgotten: who dies then served for most of the time, and a pause would only add to
+    the rest.
 
     Args:
         clock: monotonic seconds.
@@ -31,7 +32,7 @@ class BackOff:
     def failed(self) -> float:
         """The replica died, or did not get ready. Seconds to wait now."""
         since_s, self._serving_since_s = self._serving_since_s, None
-        if since_s is not None and self._clock() - since_s >= _CALM_S:
+        if since_s is not None and self._clock() - since_s >= CALM_S:
             self.num_failures, self._next_s = 0, _FIRST_S
         self.num_failures += 1
         if since_s is not None and self.num_failures == 1:

@@ -137,15 +137,15 @@ async def test_a_crash_loop_backs_off(supervised: Supervised, scripted: Scripted
 async def test_replica_that_dies_soon_after_it_serves_backs_off_too(
     supervised: Supervised, scripted: ScriptedReplica
 ) -> None:
-    """Its first death costs no time; a loop of them does. Who has served for a minute is well again."""
+    """Its first death costs no time; a loop of them does. Who has served for a while is well again."""
     supervised.start()
     for _ in range(3):
         await supervised.reach(READY)
-        supervised.now_s += 5
+        supervised.now_s += 9
         scripted.die()
     await supervised.reach(READY)
     assert supervised.slept_s == [0.25, 0.5]
-    supervised.now_s += 60
+    supervised.now_s += 10
     scripted.die()
     await supervised.reach(READY)
     assert supervised.slept_s == [0.25, 0.5]
