@@ -45,6 +45,7 @@ def test_numpy_has_no_threads_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Non
         serving.close()
         seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
 
+    monkeypatch.setattr(cache_main, "configure_logging", lambda *_, **__: None)  # it would be that of all further tests
     monkeypatch.setattr(uvloop, "run", run)
     with threadpool_limits(2, user_api="blas"):
         cache_main.main()
