@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 _FIRST_S = 0.25
 _LONGEST_S = 30.0
-# Who has served for so long, several times what a start takes, is well again.
+# Who has served for so long is well again.
 CALM_S = 10.0
 
 
@@ -12,8 +12,8 @@ class BackOff:
     """Counts deaths in a row.
 
     One that served is started again at once, the first time; each further one waits twice as long, 30 s at most. After
-    ten seconds of serving all is forgotten: who dies then served for most of the time, and a pause would only add to
-    the rest.
+    ten seconds of serving all is forgotten: a loop as slow as that wears nothing out, and a pause would only add to the
+    time without the replica.
 
     Args:
         clock: monotonic seconds.
